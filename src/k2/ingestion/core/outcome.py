@@ -49,6 +49,27 @@ class Reason(StrEnum):
     NOT_DELIVERED_AT_SHUTDOWN = "not_delivered_at_shutdown"
 
 
+# The combinations in which an event can fail. What a record can fail with is up to the broker.
+EVENT_FAILURES = (
+    (Stage.DECODE, Reason.NOT_JSON),
+    (Stage.DECODE, Reason.NOT_UTF8),
+    (Stage.DECODE, Reason.MISSING_FIELD),
+    (Stage.DECODE, Reason.WRONG_TYPE),
+    (Stage.DECODE, Reason.NUMBER_OUT_OF_RANGE),
+    (Stage.ROUTE, Reason.UNKNOWN_STREAM),
+    (Stage.MAP, Reason.TIMESTAMP_OUT_OF_RANGE),
+    (Stage.ENCODE, Reason.NUMBER_INVALID),
+    (Stage.ENCODE, Reason.NUMBER_OUT_OF_RANGE),
+)
+
+
+class WriteOutcome(StrEnum):
+    """Whether what failed may be in the topic all the same. Replaying an `unknown` may bring it twice, under one message_id."""
+
+    NOT_WRITTEN = "not_written"
+    UNKNOWN = "unknown"
+
+
 class IgnoreReason(StrEnum):
     """Why a well-formed event is not published."""
 
@@ -64,6 +85,9 @@ class ControlKind(StrEnum):
     SERVER_SHUTDOWN = "server_shutdown"
 
 
+Headers = list[tuple[str, str | bytes | None]]  # as confluent_kafka takes and gives them
+
+
 class Record(Struct, gc=False):
     """One record for Kafka, ready to be produced."""
 
@@ -71,7 +95,7 @@ class Record(Struct, gc=False):
     key: bytes
     value: bytes
     timestamp_ms: int
-    headers: list[tuple[str, bytes]] | None = None
+    headers: Headers | None = None
 
 
 class GapOpened(Struct, gc=False):

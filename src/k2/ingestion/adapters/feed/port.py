@@ -9,16 +9,31 @@ the two below, its close becomes a `LinkClosed`.
 from __future__ import annotations
 
 import ssl
+from enum import StrEnum
 from typing import Protocol
 
 from msgspec import Struct
 
-MAX_FRAME_BYTES = 10 * 1024 * 1024  # picows closes with 1009 above this; the largest frame recorded is 35 kB
+MAX_FRAME_BYTES = 10 * 1024 * 1024  # a larger message ends the link with 1009; the largest one recorded is 35 kB
 RECEIVE_BUFFER_BYTES = 512 * 1024  # bounds the work of one turn of the loop
+
+NO_STATUS_CODE = 1005  # RFC 6455, section 7.4.1: the close frame carried no code
+ABNORMAL_CODE = 1006  # likewise: there was no close frame at all
+
+
+class ConnectFailure(StrEnum):
+    """Why no connection came about. A closed set, fit for a metric's label."""
+
+    DNS = "dns"
+    REFUSED = "refused"
+    TIMEOUT = "timeout"
+    TLS = "tls"
+    RESET = "reset"
+    PROTOCOL = "protocol"
 
 
 class HandshakeRefusedError(Exception):
-    """The server answered the upgrade with an HTTP status instead of 101."""
+    """The server answered the upgrade with an HTTP status instead of 101. `retry_after_s` is what its Retry-After asks for."""
 
     def __init__(self, status: int, retry_after_s: float | None, detail: str = "") -> None:
         super().__init__(f"HTTP {status}{': ' + detail if detail else ''}")
@@ -26,15 +41,19 @@ class HandshakeRefusedError(Exception):
 
 
 class ConnectFailedError(Exception):
-    """No connection: name resolution, TCP, TLS, a time-out or a malformed upgrade answer. `kind` is a bounded label."""
+    """No connection: name resolution, TCP, TLS, a time-out or a malformed upgrade answer."""
 
-    def __init__(self, kind: str, detail: str) -> None:
+    def __init__(self, kind: ConnectFailure, detail: str) -> None:
         super().__init__(f"{kind}: {detail}")
         self.kind, self.detail = kind, detail
 
 
 class LinkClosed(Struct, frozen=True):
-    """How a link ended: the close code (1006 where no close frame came) and reason, and who began it."""
+    """
+    How a link ended: the first close frame of the two sides, and whether it was ours.
+
+    `code` is 1006 where no close frame came, and then `by_us` tells that we dropped the connection; 1005 where it had no code.
+    """
 
     code: int
     reason: str
@@ -42,7 +61,12 @@ class LinkClosed(Struct, frozen=True):
 
 
 class LinkOptions(Struct, frozen=True):
-    """What a transport needs to open a link. `tls` is None for ws://; `proxy` a URL or None (never from the environment)."""
+    """
+    What a transport needs to open a link.
+
+    `tls` is for wss:// only; None there means the system's certificates. `proxy` is a URL or None, and never taken from the
+    environment. `open_timeout_s` covers name resolution, TCP, TLS and the upgrade together.
+    """
 
     open_timeout_s: float = 10.0
     close_timeout_s: float = 2.0
@@ -54,9 +78,14 @@ class LinkOptions(Struct, frozen=True):
 
 
 class FrameSink(Protocol):
-    """Where a link puts what it receives. Called on the loop's thread; must neither block nor raise."""
+    """
+    Where a link puts what it receives.
 
-    def on_frame(self, frame: bytes) -> None: ...
+    Called on the loop's thread; must neither block nor raise. What it raises all the same ends the link, and comes out of
+    `Link.wait_closed`: such an error is a defect of ours, which running on would hide.
+    """
+
+    def on_frame(self, frame: bytes, /) -> None: ...
 
 
 class Link(Protocol):
@@ -64,7 +93,7 @@ class Link(Protocol):
 
     @property
     def heard(self) -> bool:
-        """True when a frame of any kind, pongs and pings included, arrived since `heard` was last cleared."""
+        """True when anything arrived, pongs and pings included, since `heard` was last cleared."""
 
     def clear_heard(self) -> None: ...
 
@@ -75,7 +104,7 @@ class Link(Protocol):
         """Send a ping; its pong counts as heard."""
 
     def pause(self) -> None:
-        """Stop reading from the socket. What the process has already buffered may still arrive."""
+        """Stop reading from the socket. What the process has already buffered may still arrive; pings wait unanswered."""
 
     def resume(self) -> None: ...
 
@@ -83,10 +112,14 @@ class Link(Protocol):
         """Drop the connection at once, without a closing handshake. No frame arrives after this."""
 
     async def close(self) -> None:
-        """Closing handshake, bounded by the close timeout."""
+        """Closing handshake, bounded by the close timeout. A paused link says good-bye and does not wait for the answer."""
 
     async def wait_closed(self) -> LinkClosed:
-        """Wait for the end of the link, however it comes. Never raises for a broken connection."""
+        """
+        Wait for the end of the link, however it comes; every open link must be waited for.
+
+        Never raises for a broken connection, only what the sink raised.
+        """
 
 
 class Transport(Protocol):
@@ -96,7 +129,7 @@ class Transport(Protocol):
 
     async def open(self, url: str, sink: FrameSink, options: LinkOptions) -> Link:
         """
-        Dial `url` and start handing frames to `sink`.
+        Dial `url` and start handing frames to `sink`. Redirects are not followed. Cancelling leaves nothing open.
 
         Raises:
             HandshakeRefusedError: the server answered with another HTTP status than 101.

@@ -1,0 +1,162 @@
+"""
+Write the parts of the documentation that follow from the code: blocks of the README and the data dictionary.
+
+    python scripts/generate_docs.py            write what is out of date
+    python scripts/generate_docs.py --check    name what is out of date and end with 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from k2.ingestion.reference import table_row
+
+ROOT = Path(__file__).resolve().parents[1]
+DICTIONARY = "docs/reference/data-dictionary-v2.md"
+FILES_WITH_BLOCKS = ("README.md",)
+
+BLOCK = re.compile(r"(?P<begin><!-- generated: (?P<name>[a-z-]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
+
+# What holds for every topic, whatever its schema. The tables below it come from the schemas.
+PREFACE = """\
+# Data dictionary, version 2
+
+<!-- Made by scripts/generate_docs.py from schemas/*.avsc. Change it there. -->
+
+## What holds for every record
+
+| part | rule |
+|---|---|
+| Topic | one market and one stream: `market.crypto.trades.binance` for spot trades, `market.futures.trades.binance` for futures |
+| Key | the symbol as the exchange writes it, UTF-8, without framing: `BTCUSDT`. All records of a symbol are in one partition |
+| Value | a zero byte, the schema id as four bytes with the highest first, then the Avro binary encoding |
+| Subject | the topic's name with `-value` behind it; compatibility BACKWARD at least |
+| Kafka timestamp | the exchange's time in milliseconds, so retention counts from the trade and not from its arrival |
+| Headers | none on a record in its order; `k2-source` is `late` or `backfill` where it fills a gap that opened before |
+
+Times are UTC, in microseconds since 1970-01-01. The exchange states milliseconds, so the last three digits of its times are zero.
+A decimal is the unscaled integer as big-endian two's complement in as few bytes as hold it; the scale is in the schema. Nothing
+is rounded: a number that does not fit exactly makes a dead letter.
+
+Within a key, `source_sequence` rises from record to record, apart from records that carry a `k2-source` header. After a crash a
+record may come twice, both times with the same `message_id`.
+"""
+
+
+Renderer = Callable[[], str]
+
+
+def rendered_by(module: str, function: str) -> Renderer:
+    """A renderer that imports its module only when its block is there to be written."""
+    return lambda: str(getattr(import_module(module), function)())
+
+
+BLOCKS: dict[str, Renderer] = {
+    "options": rendered_by("k2.ingestion.reference", "options_table"),
+    "metrics": rendered_by("k2.ingestion.telemetry", "metrics_table"),
+}
+
+
+def with_blocks(text: str, blocks: Mapping[str, Renderer] = BLOCKS) -> str:
+    """
+    The text with each generated block written anew. A block without its markers is not rendered.
+
+    Raises:
+        ValueError: a marker names a block that does not exist, or has no end.
+    """
+    if text.count("<!-- generated: ") != len(BLOCK.findall(text)):
+        raise ValueError("a generated block has no '<!-- end -->', or its marker is not on a line of its own")
+    return BLOCK.sub(lambda match: _block(match, blocks), text)
+
+
+def _block(match: re.Match[str], blocks: Mapping[str, Renderer]) -> str:
+    name = match["name"]
+    if name not in blocks:
+        raise ValueError(f"there is no generated block named {name!r}: {', '.join(blocks)}")
+    return f"{match['begin']}\n{blocks[name]().strip()}\n\n{match['end']}"
+
+
+def dictionary(schemas: Sequence[Mapping[str, Any]]) -> str:
+    """The data dictionary of these Avro schemas."""
+    return "\n".join([PREFACE, *(_record(schema) for schema in schemas)])
+
+
+def _record(schema: Mapping[str, Any]) -> str:
+    header = "| # | Field | Avro type | Logical type | Meaning |\n|---|---|---|---|---|"
+    rows = "\n".join(_field(number, field) for number, field in enumerate(schema["fields"], 1))
+    return f"## {schema['name']}\n\n`{schema['namespace']}.{schema['name']}`: {schema['doc']}\n\n{header}\n{rows}\n"
+
+
+def _field(number: int, field: Mapping[str, Any]) -> str:
+    doc = field["doc"].replace("<", "&lt;")  # Markdown would take it for the beginning of a tag
+    return table_row(str(number), f"`{field['name']}`", in_words(field["type"]), logical_type(field["type"]), doc)
+
+
+def in_words(avro_type: Any) -> str:
+    """An Avro type as one would say it."""
+    match avro_type:
+        case str():
+            return avro_type
+        case ["null", other] | [other, "null"]:
+            return f"{in_words(other)}, or null"
+        case list():
+            return " or ".join(map(in_words, avro_type))
+        case {"type": "enum", "name": name, "symbols": symbols}:
+            return f"enum {name}: {', '.join(symbols)}"
+        case {"type": "array", "items": items}:
+            return f"array of {in_words(items)}"
+        case {"type": "map", "values": values}:
+            return f"map of string to {in_words(values)}"
+        case {"type": "record", "name": name}:
+            return f"record {name}"
+        case {"type": inner}:
+            return in_words(inner)
+    raise ValueError(f"not an Avro type: {avro_type!r}")
+
+
+def logical_type(avro_type: Any) -> str:
+    """What the type stands for beyond its bytes, empty for most."""
+    match avro_type:
+        case {"logicalType": "decimal", "precision": precision, "scale": scale}:
+            return f"decimal({precision}, {scale})"
+        case {"logicalType": name}:
+            return str(name)
+        case list():
+            return "".join(map(logical_type, avro_type))
+    return ""
+
+
+def documents(root: Path) -> dict[Path, str]:
+    """Every file that is generated, or holds a generated block, with the text that it should have."""
+    schemas = [json.loads(file.read_text(encoding="utf-8")) for file in sorted((root / "schemas").glob("*.avsc"))]
+    with_markers = {root / name: with_blocks((root / name).read_text(encoding="utf-8")) for name in FILES_WITH_BLOCKS}
+    return {**with_markers, root / DICTIONARY: dictionary(schemas)}
+
+
+def outdated(root: Path) -> dict[Path, str]:
+    """The documents whose text on disk is not what it should be."""
+    return {file: text for file, text in documents(root).items() if not file.exists() or file.read_text(encoding="utf-8") != text}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Write the documentation that follows from the code.", allow_abbrev=False)
+    parser.add_argument("--check", action="store_true", help="write nothing; end with 1 where something is out of date")
+    check = parser.parse_args(argv).check
+    stale = outdated(ROOT)
+    for file, text in stale.items():
+        print(f"{'out of date' if check else 'written'}: {file.relative_to(ROOT)}", file=sys.stderr if check else sys.stdout)
+        if not check:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""
+The `k2` command: finds the subcommand, imports its module and no other, and turns what it raises into one line and an exit code.
+
+A module of the toolbox provides `add_parser(subparsers)`, which adds a parser whose default `run` is a function from the parsed
+arguments to the exit code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from msgspec import Struct
+
+from k2 import __version__
+from k2.errors import EXIT_CONFIGURATION, K2Error
+
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+EXIT_PIPE_CLOSED = 141  # 128 + SIGPIPE
+
+
+class Command(Struct, frozen=True):
+    """Where a subcommand lives and what it is for."""
+
+    module: str
+    summary: str
+
+
+CLIENT = "client"
+COMMANDS = {
+    CLIENT: Command("k2.ingestion.binance_client", "stream Binance into Kafka; takes the options of the client itself"),
+    "demo": Command("k2.cli.demo", "see the client at work, without a Kafka and without the internet"),
+    "exchange": Command("k2.cli.exchange", "simulate the exchange on this machine"),
+    "schemas": Command("k2.cli.schemas", "show the schemas, register them, check their compatibility"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand. Returns the exit code; usage errors, `--help` and `--version` end in argparse's `SystemExit`."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    name = words[0] if words else ""
+    try:
+        return _run(name, words)
+    except K2Error as error:
+        print(f"k2 {name}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away (`k2 tail | head`). What is still buffered would fail once more when Python exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE_CLOSED
+
+
+def _run(name: str, words: list[str]) -> int:
+    if name == CLIENT:
+        return int(import_module(COMMANDS[CLIENT].module).main(words[1:]))
+    parser = _parser(name)
+    if not words:
+        parser.print_help(sys.stderr)
+        return EXIT_CONFIGURATION
+    arguments = parser.parse_args(words)
+    code = int(arguments.run(arguments))
+    sys.stdout.flush()  # a reader that went away shows here, and not only when Python exits
+    return code
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    """The parser with `name`'s own options, or, where that is no subcommand, with the list of all."""
+    parser = argparse.ArgumentParser(prog="k2", description="Binance market data as governed Kafka topics.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"k2 {__version__}")
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    if name in COMMANDS:
+        import_module(COMMANDS[name].module).add_parser(subparsers)
+    else:
+        for listed, command in COMMANDS.items():
+            subparsers.add_parser(listed, help=command.summary)
+    return parser

@@ -1,0 +1,267 @@
+"""The feed: keeps one connection alive for a set of streams, and says what happens to it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import random
+import time
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+
+from k2.errors import ConfigurationError, UnavailableError
+from k2.ingestion.adapters.feed.backoff import AttemptBudget, Backoff, meaning_of, refusal_delay_s
+from k2.ingestion.adapters.feed.policy import Cause, FeedObserver, FeedPolicy, FeedState
+from k2.ingestion.adapters.feed.port import (
+    ConnectFailedError,
+    FrameSink,
+    HandshakeRefusedError,
+    Link,
+    LinkOptions,
+    Transport,
+)
+from k2.ingestion.adapters.feed.session import Session
+from k2.ingestion.adapters.feed.subscriptions import Subscriptions
+from k2.ingestion.adapters.feed.watch import Watch, silence_limit_s
+from k2.ingestion.core.outcome import Control
+from k2.ingestion.exchanges.binance.requests import STREAMS_PER_CONNECTION
+
+
+class Endpoint(Struct, frozen=True):
+    """Where a feed connects to, and how."""
+
+    url: str
+    transport: Transport
+    options: LinkOptions = LinkOptions()
+
+
+class Feed:
+    """
+    One connection, for ever: wait for its turn, dial, subscribe, watch, and again when it ends.
+
+    The engine hands in a sink for the frames, adds to `data_frames` for every frame that carried market data, and passes the
+    exchange's answers to `on_control`. All methods belong to the loop's thread.
+
+    Args:
+        streams: Names such as "btcusdt@aggTrade", at most 1,024.
+        budget: Shared between the feeds of a process, for the exchange counts attempts by address.
+        clock: Seconds, steady. `uniform` draws the jitter.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        streams: Sequence[str],
+        sink: FrameSink,
+        observer: FeedObserver,
+        policy: FeedPolicy,
+        *,
+        budget: AttemptBudget | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        uniform: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        if len(streams) > STREAMS_PER_CONNECTION:
+            raise ConfigurationError(f"{len(streams)} streams on one connection; the exchange allows {STREAMS_PER_CONNECTION}")
+        self.data_frames = 0
+        self._endpoint, self._streams, self._sink = endpoint, tuple(streams), sink
+        self._observer, self._policy, self._clock = observer, policy, clock
+        self._budget = budget or AttemptBudget()
+        self._backoff = Backoff(policy.reconnect_min_s, policy.reconnect_max_s, uniform)
+        self._request_ids = itertools.count(1)
+        self._dial_at_s = -math.inf
+        self._silent_connections = 0
+        self._paused = self._stopping = False
+        self._held_for: str | None = None
+        self._state = FeedState.IDLE
+        self._session: Session | None = None
+        self._wake: asyncio.Future[None] | None = None
+        self._stopped = asyncio.Event()
+
+    @property
+    def state(self) -> FeedState:
+        if self._session is None:
+            return self._state
+        return FeedState.STREAMING if self._session.subscribed else FeedState.SUBSCRIBING
+
+    @property
+    def connected(self) -> bool:
+        """The link is open and every subscription was answered."""
+        return self.state is FeedState.STREAMING
+
+    @property
+    def held_for(self) -> str | None:
+        """Why the feed stays away on purpose; None where it does not."""
+        return self._held_for
+
+    async def run(self) -> None:
+        """
+        Run until stopped.
+
+        Raises:
+            UnavailableError: `give_up_after` failures in a row.
+            Exception: what the sink raised.
+        """
+        try:
+            while await self._may_dial():
+                await self._connect_once()
+        finally:
+            self._state = FeedState.STOPPED
+            self._stopped.set()
+
+    async def stop(self) -> None:
+        """End for good: a closing handshake within the close timeout. Returns when `run` is done."""
+        self._stopping = True
+        self._interrupt(Cause.STOPPING)
+        if self._wake is not None:
+            await self._stopped.wait()
+
+    def pause(self) -> None:
+        """Stop reading. A link that drops meanwhile is not dialled again before `resume`."""
+        self._paused = True
+        if self._session is not None:
+            self._session.pause()
+
+    def resume(self) -> None:
+        self._paused = False
+        if self._session is not None:
+            self._session.resume()
+        self._rouse()
+
+    def hold(self, reason: str) -> None:
+        """Close the connection on purpose and stay away until `release`."""
+        self._held_for = reason
+        self._interrupt(Cause.HOLD)
+
+    def release(self) -> None:
+        """Dial again at once, if the attempt budget allows."""
+        self._held_for = None
+        self._rouse()
+
+    def on_control(self, control: Control) -> None:
+        """Take a frame of the exchange's own protocol: an answer to a subscription, or the announcement of a shutdown."""
+        if self._session is not None:
+            self._session.on_control(control)
+
+    def _interrupt(self, cause: Cause) -> None:
+        if self._session is not None:
+            self._session.end(cause)
+        self._rouse()
+
+    def _rouse(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def _fresh_wake(self) -> asyncio.Future[None]:
+        if self._wake is None or self._wake.done():
+            self._wake = asyncio.get_running_loop().create_future()
+        return self._wake
+
+    async def _may_dial(self) -> bool:
+        """Wait for the next attempt's turn. False when stopped."""
+        while not self._stopping:
+            wake, wait_s = self._fresh_wake(), self._wait_s()
+            if wait_s <= 0:
+                return True
+            self._state = FeedState.HELD if self._held_for is not None else FeedState.WAITING
+            await asyncio.wait({wake}, timeout=None if math.isinf(wait_s) else wait_s)
+        return False
+
+    def _wait_s(self) -> float:
+        if self._held_for is not None or self._paused:
+            return math.inf
+        now_s = self._clock()
+        return max(self._dial_at_s - now_s, self._budget.wait_s(now_s))
+
+    async def _connect_once(self) -> None:
+        self._state = FeedState.CONNECTING
+        self._budget.spend(self._clock())
+        self._observer.connecting(self._backoff.failures + 1)
+        try:
+            link = await self._open()
+        except HandshakeRefusedError as refusal:
+            self._on_refused(refusal)
+        except ConnectFailedError as failure:
+            self._on_failed(failure)
+        else:
+            if link is not None:
+                await self._serve(link)
+
+    async def _open(self) -> Link | None:
+        """Dial. None where a stop or a hold came first."""
+        endpoint = self._endpoint
+        opening = asyncio.ensure_future(endpoint.transport.open(endpoint.url, self._sink, endpoint.options))
+        try:
+            while not (opening.done() or self._stopping or self._held_for is not None):
+                waiting_for: set[asyncio.Future[Link] | asyncio.Future[None]] = {opening, self._fresh_wake()}
+                await asyncio.wait(waiting_for, return_when=asyncio.FIRST_COMPLETED)
+            return opening.result() if opening.done() else None
+        finally:
+            if not opening.done():
+                await _abandon(opening)
+
+    async def _serve(self, link: Link) -> None:
+        self._observer.connected(self._endpoint.url)
+        frames_before = self.data_frames
+        self._session = self._session_on(link)
+        try:
+            cause, closed = await self._session.run()
+        finally:
+            self._session, self._state = None, FeedState.WAITING
+        self._observer.disconnected(cause, closed)
+        self._pace_after(cause, brought_data=self.data_frames != frames_before)
+
+    def _session_on(self, link: Link) -> Session:
+        subscriptions = Subscriptions(self._streams, self._policy, self._request_ids)
+        limit_s = silence_limit_s(self._policy, self._silent_connections)
+        watch = Watch(self._policy, limit_s, self.data_frames, self._clock())
+        session = Session(link, subscriptions, watch, self._observer, self._policy, lambda: self.data_frames, self._clock)
+        if self._paused:
+            session.pause()
+        return session
+
+    def _pace_after(self, cause: Cause, *, brought_data: bool) -> None:
+        if brought_data:
+            self._backoff.reset()
+            self._silent_connections = 0
+        elif cause is Cause.SILENCE:
+            self._silent_connections += 1
+        if cause in {Cause.HOLD, Cause.STOPPING}:
+            self._dial_at_s = -math.inf
+            return
+        delay_s = self._backoff.next_delay_s() if brought_data else self._count_failure(f"no data, then {cause}")
+        # A server that goes down for maintenance is left at once; one that announces it over and over is not.
+        at_once = cause is Cause.SERVER_SHUTDOWN and self._backoff.failures == 1
+        self._dial_at_s = -math.inf if at_once else self._clock() + delay_s
+
+    def _on_refused(self, refusal: HandshakeRefusedError) -> None:
+        ordinary_s = self._count_failure(str(refusal))
+        retry_in_s = self._retry_in(refusal_delay_s(refusal.status, refusal.retry_after_s, ordinary_s))
+        detail = "; ".join(filter(None, (meaning_of(refusal.status), refusal.detail)))
+        self._observer.refused(refusal.status, detail, retry_in_s)
+
+    def _on_failed(self, failure: ConnectFailedError) -> None:
+        retry_in_s = self._retry_in(self._count_failure(str(failure)))
+        self._observer.connect_failed(failure.kind, failure.detail, retry_in_s)
+
+    def _count_failure(self, reason: str) -> float:
+        delay_s = self._backoff.next_delay_s()
+        if 0 < self._policy.give_up_after <= self._backoff.failures:
+            raise UnavailableError(f"{self._endpoint.url}: gave up after {self._backoff.failures} failures in a row; {reason}")
+        return delay_s
+
+    def _retry_in(self, delay_s: float) -> float:
+        """Set the time of the next attempt and say how long that is, the attempt budget included."""
+        now_s = self._clock()
+        self._dial_at_s = now_s + delay_s
+        return max(delay_s, self._budget.wait_s(now_s))
+
+
+async def _abandon(opening: asyncio.Future[Link]) -> None:
+    """Stop dialling, and drop the link that may have come about at the last moment."""
+    opening.cancel()
+    await asyncio.wait({opening})
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().abort()
+        await opening.result().wait_closed()

@@ -1,0 +1,62 @@
+"""What librdkafka's errors mean for the operator, for the clients that look before the first record is produced."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException
+
+from k2.errors import ConfigurationError, K2Error, UnavailableError
+
+# By name: librdkafka's own codes are private attributes of the Python class.
+AUTHORISATION = frozenset({"TOPIC_AUTHORIZATION_FAILED", "CLUSTER_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED"})
+_AUTHENTICATION = frozenset({"_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED"})
+
+C = TypeVar("C")
+
+
+class BrokerUnavailableError(UnavailableError):
+    """No broker answers, or the cluster has no controller now. Waiting may help."""
+
+
+def open_client(client: Callable[..., C], config: Mapping[str, Any], logger: logging.Logger) -> C:
+    """
+    Make a librdkafka client that logs through `logger`; without one it writes to stderr.
+
+    Raises:
+        ConfigurationError: librdkafka does not take the configuration, for example a file that cannot be read.
+    """
+    try:
+        return client(dict(config), logger=logger)
+    except (KafkaException, ValueError, TypeError) as error:
+        reason = error.args[0].str() if isinstance(error, KafkaException) else error
+        raise ConfigurationError(f"the Kafka client cannot be set up: {reason}; check the --kafka-* options") from error
+
+
+class ClientFaults:
+    """Collects what a client reports on the side (its `error_cb`): the reason behind a bare "transport failure"."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._bootstrap = str(config.get("bootstrap.servers", ""))
+        self._errors: list[KafkaError] = []
+
+    def append(self, error: KafkaError) -> None:
+        self._errors.append(error)
+
+    def explain(self, failure: KafkaException) -> K2Error:
+        """Our error for a failed request."""
+        errors = [*self._errors, failure.args[0]]
+        permanent = (self._permanent(error) for error in errors)
+        fallback = BrokerUnavailableError(f"Kafka at {self._bootstrap} gives no answer ({errors[0].str()})")
+        return next((error for error in permanent if error is not None), fallback)
+
+    def _permanent(self, error: KafkaError) -> ConfigurationError | None:
+        if error.name() in _AUTHENTICATION:
+            advice = "check --kafka-sasl-mechanism, --kafka-sasl-username and K2_KAFKA_SASL_PASSWORD"
+            return ConfigurationError(f"Kafka at {self._bootstrap} refuses our credentials ({error.str()}); {advice}")
+        if error.name() == "_SSL" and "certificate" in error.str().lower():
+            advice = "check --kafka-ca, --kafka-cert and --kafka-key"
+            return ConfigurationError(f"no trusted connection to Kafka at {self._bootstrap} ({error.str()}); {advice}")
+        return None

@@ -1,0 +1,263 @@
+"""
+The schema registry: which id our schema has under a subject.
+
+A thin layer over Confluent's client, which has no timeout by default, retries for up to a minute, raises two families of
+exceptions and logs addresses. Here every request is tried once within `REQUEST_TIMEOUT_S`, and whatever goes wrong becomes
+one of our errors. The calls block: run them with `asyncio.to_thread`. Nothing here is called while frames flow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import shlex
+from collections.abc import Callable
+from typing import Any, NoReturn, cast
+from urllib.parse import quote
+
+import httpx2
+from confluent_kafka.schema_registry import RegisteredSchema, SchemaRegistryClient
+from confluent_kafka.schema_registry import Schema as RegistrySchema
+from confluent_kafka.schema_registry.error import SchemaRegistryError
+from msgspec import Struct
+
+from k2.errors import ConfigurationError
+from k2.ingestion.adapters.registry_access import (
+    IncompatibleSchemaError,
+    RegistryAccess,
+    RegistryUnavailableError,
+    ResolvedSchema,
+    SchemaNotRegisteredError,
+    SchemaPins,
+    SchemaSource,
+    holds_credentials,
+)
+from k2.ingestion.adapters.registry_faults import CREDENTIALS_ADVICE, one_line, readable_failure, readable_refusal
+from k2.ingestion.adapters.state import StateWriteError
+from k2.ingestion.core.compatibility import BACKWARD_OR_STRONGER, differences
+from k2.ingestion.core.schemas import Schema
+
+REQUEST_TIMEOUT_S = 5.0
+REQUIRED_LEVEL = "BACKWARD"
+
+# These loggers print whole URLs at INFO.
+_CHATTY_LOGGERS = ("httpx", "httpx2", "httpcore", "httpcore2")
+
+# Confluent's codes for: no such subject, version, schema; no compatibility level of the subject's own.
+_ABSENT = frozenset({40401, 40402, 40403, 40408})
+_CONFLICT = 409
+
+
+class Verdict(Struct, frozen=True):
+    """What the registry thinks of a schema before it is registered. No messages: compatible, or nothing to compare with."""
+
+    messages: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()
+
+    @property
+    def compatible(self) -> bool:
+        return not self.messages and not self.differences
+
+
+class SchemaRegistry:
+    """
+    A registry behind Confluent's HTTP interface (Confluent, Apicurio's ccompat, Karapace, Redpanda).
+
+    Args:
+        timeout_s: Of one request, for connecting and for every wait for bytes.
+
+    Raises:
+        ConfigurationError: the address or a certificate file cannot be used.
+    """
+
+    def __init__(self, access: RegistryAccess, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
+        for name in _CHATTY_LOGGERS:
+            logging.getLogger(name).setLevel(logging.WARNING)
+        self.access = access
+        self._client = _open(access, timeout_s)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def resolve(self, subject: str, schema: Schema, *, register: bool) -> ResolvedSchema:
+        """
+        The id of `schema` under `subject`, registering it where it is missing and `register` allows.
+
+        Before a schema is registered the subject's compatibility level is made sure to be BACKWARD or stronger, so that no
+        one can break consumers later either.
+
+        Raises:
+            RegistryUnavailableError: no answer; try again later.
+            IncompatibleSchemaError: the subject holds a schema that ours may not follow.
+            SchemaNotRegisteredError: it is missing, and `register` is False.
+            ConfigurationError: credentials, certificates, address, or a level that is too weak and cannot be changed.
+        """
+        found = self.lookup(subject, schema)
+        if found is not None:
+            return found
+        if not register:
+            raise SchemaNotRegisteredError(subject, schema.name, self._register_command(subject, schema))
+        self._require_level(subject)
+        verdict = self.check(subject, schema)
+        if not verdict.compatible:
+            raise IncompatibleSchemaError(subject, schema.name, list(verdict.differences), "; ".join(verdict.messages))
+        return self._register(subject, schema)
+
+    def lookup(self, subject: str, schema: Schema) -> ResolvedSchema | None:
+        """The id of exactly this schema under the subject; None where the subject does not hold it."""
+        answer = self._find(self._client.lookup_schema, subject, _wire(schema), normalize_schemas=True)
+        return None if answer is None else self._resolved(subject, answer)
+
+    def check(self, subject: str, schema: Schema) -> Verdict:
+        """Whether the schema may follow the subject's latest, at the level set for the subject."""
+        answer = self._find(self._client.explain_compatibility, subject, _wire(schema))
+        if answer is None or answer.get("is_compatible") is True:
+            return Verdict()
+        messages = tuple(one_line(str(message)) for message in answer.get("messages") or ["incompatible"])
+        return Verdict(messages, tuple(self._differences(subject, schema)))
+
+    def latest(self, subject: str) -> RegisteredSchema | None:
+        """The subject's latest version; None where there is no such subject."""
+        return cast("RegisteredSchema | None", self._find(self._client.get_version, subject, "latest"))
+
+    def level(self, subject: str) -> str | None:
+        """The compatibility level that holds for the subject, its own or else the global one."""
+        level = self._find(self._client.effective_compatibility, subject) or self._find(self._client.get_compatibility)
+        return None if level is None else str(level).upper()
+
+    def _require_level(self, subject: str) -> None:
+        if self.level(subject) in BACKWARD_OR_STRONGER:
+            return
+        own, everywhere = self._find(self._client.get_compatibility, subject), self._find(self._client.get_compatibility)
+        # Apicurio tells NONE for a subject without a level of its own, so only a level that differs was surely set on purpose.
+        if own not in {None, everywhere}:
+            weak = f"subject {subject} has the compatibility level {own}, which lets a schema break its readers"
+            raise ConfigurationError(f"{weak}; {self._level_advice(subject)}")
+        self._set_level(subject)
+
+    def _set_level(self, subject: str) -> None:
+        try:
+            self._call(self._client.set_compatibility, subject, REQUIRED_LEVEL)
+        except SchemaRegistryError as refusal:
+            said = f"HTTP {refusal.http_status_code}: {one_line(str(refusal.error_message))}"
+            weak = (
+                f"the registry lets schemas break their readers, and setting {REQUIRED_LEVEL} for subject {subject} was refused"
+            )
+            raise ConfigurationError(f"{weak} ({said}); {self._level_advice(subject)}") from refusal
+
+    def _register(self, subject: str, schema: Schema) -> ResolvedSchema:
+        try:
+            answer = self._call(self._client.register_schema_full_response, subject, _wire(schema), normalize_schemas=True)
+        except SchemaRegistryError as refusal:
+            if refusal.http_status_code == _CONFLICT:
+                said = one_line(str(refusal.error_message))
+                raise IncompatibleSchemaError(subject, schema.name, self._differences(subject, schema), said) from refusal
+            raise readable_refusal(self.access, refusal) from refusal
+        # Asked again for the version, which older registries do not tell when they register.
+        return self.lookup(subject, schema) or self._resolved(subject, answer)
+
+    def _differences(self, subject: str, schema: Schema) -> list[str]:
+        latest = self.latest(subject)
+        try:
+            return differences(schema.parsed, json.loads(latest.schema.schema_str or "")) if latest else []
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return []  # what the subject holds is no Avro; the registry's message says so
+
+    def _resolved(self, subject: str, answer: RegisteredSchema) -> ResolvedSchema:
+        if not isinstance(answer.schema_id, int):
+            self._nonsense(f"it gave the schema id {answer.schema_id!r}")
+        return ResolvedSchema(subject, answer.schema_id, answer.version, SchemaSource.REGISTRY)
+
+    def _find(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any | None:
+        """Call the client; None where the registry says that there is no such thing."""
+        try:
+            return self._call(function, *arguments, **options)
+        except SchemaRegistryError as refusal:
+            if refusal.error_code in _ABSENT:
+                return None
+            raise readable_refusal(self.access, refusal) from refusal
+
+    def _call(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Call the client. Only what the registry itself refuses stays a SchemaRegistryError."""
+        try:
+            return function(*arguments, **options)
+        except (httpx2.HTTPError, httpx2.InvalidURL) as failure:
+            raise readable_failure(self.access, failure) from failure
+        except (ValueError, KeyError, TypeError, AttributeError) as error:  # the client reads answers without checking them
+            self._nonsense(f"its answer has another form ({type(error).__name__})")
+
+    def _nonsense(self, what: str) -> NoReturn:
+        raise ConfigurationError(f"{self.access.url} does not answer as a schema registry: {what}; check --schema-registry")
+
+    def _register_command(self, subject: str, schema: Schema) -> str:
+        words = ["k2", "schemas", "register", "--schema", schema.name, "--subject", subject, "--schema-registry", self.access.url]
+        return shlex.join(words)
+
+    def _level_advice(self, subject: str) -> str:
+        body = json.dumps({"compatibility": REQUIRED_LEVEL})
+        url = f"{self.access.url.split(',')[0].rstrip('/')}/config/{subject}"
+        return "have it set with: " + shlex.join(["curl", "-X", "PUT", "-H", "Content-Type: application/json", "-d", body, url])
+
+
+class _Client(SchemaRegistryClient):
+    """Confluent's client, with two answers that it does not give: why a schema is incompatible, and the level that holds."""
+
+    def effective_compatibility(self, subject: str) -> str:
+        answer = self._rest_client.get(f"config/{quote(subject, safe='')}", {"defaultToGlobal": "true"})
+        return cast("str", answer["compatibilityLevel"])
+
+    def explain_compatibility(self, subject: str, schema: RegistrySchema) -> dict[str, Any]:
+        path = f"compatibility/subjects/{quote(subject, safe='')}/versions/latest?normalize=true&verbose=true"
+        return cast("dict[str, Any]", self._rest_client.post(path, body=schema.to_dict()))
+
+
+async def resolve_with_pins(
+    registry: SchemaRegistry, pins: SchemaPins, subject: str, schema: Schema, *, register: bool
+) -> ResolvedSchema:
+    """
+    `SchemaRegistry.resolve` off the event loop. While the registry is away, the id it gave at an earlier start serves.
+
+    Raises:
+        RegistryUnavailableError: no answer, and no pin for this registry, subject and schema.
+        ConfigurationError: as `resolve`.
+    """
+    url = registry.access.url
+    try:
+        resolved = await asyncio.to_thread(registry.resolve, subject, schema, register=register)
+    except RegistryUnavailableError as away:
+        pinned = pins.find(url, subject, schema.fingerprint)
+        if pinned is None:
+            raise
+        return ResolvedSchema(subject, *pinned, SchemaSource.PIN, (str(away),))
+    try:
+        pins.save(url, schema.fingerprint, resolved)
+    except StateWriteError as error:
+        return ResolvedSchema(subject, resolved.schema_id, resolved.version, resolved.source, (str(error),))
+    return resolved
+
+
+def _wire(schema: Schema) -> RegistrySchema:
+    return RegistrySchema(schema.text, "AVRO")
+
+
+def _open(access: RegistryAccess, timeout_s: float) -> _Client:
+    try:
+        if holds_credentials(access.url):
+            raise ConfigurationError(f"--schema-registry must hold no user name or password; {CREDENTIALS_ADVICE}")
+        return _Client(_client_properties(access, timeout_s))
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise ConfigurationError(f"the way to the schema registry cannot be set up: {error}; check --schema-registry*") from error
+
+
+def _client_properties(access: RegistryAccess, timeout_s: float) -> dict[str, Any]:
+    properties = {
+        "url": access.url,
+        "timeout": timeout_s,
+        "max.retries": 0,  # who calls paces the attempts
+        "basic.auth.user.info": f"{access.user}:{access.password or ''}" if access.user else None,
+        "ssl.ca.location": access.ca_file,
+        "ssl.certificate.location": access.cert_file,
+        "ssl.key.location": access.key_file,
+    }
+    return {key: value for key, value in properties.items() if value is not None}

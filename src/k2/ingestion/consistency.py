@@ -1,0 +1,91 @@
+"""What options must hold together: a table of rules over values that are each valid for themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from k2.ingestion.options import BY_KEY, Source
+
+# Binance's own WebSocket hosts: the market each serves, and the REST address that counts with the same ids.
+# Source: Binance spot docs, "General API information", "Market data only", "Testnet", "Demo mode"; USDⓈ-M docs likewise.
+HOSTS = {
+    "stream.binance.com": ("spot", "https://api.binance.com"),
+    "data-stream.binance.vision": ("spot", "https://data-api.binance.vision"),
+    "stream.testnet.binance.vision": ("spot", "https://testnet.binance.vision"),
+    "demo-stream.binance.com": ("spot", "https://demo-api.binance.com"),
+    "fstream.binance.com": ("usdm", "https://fapi.binance.com"),
+    "fstream.binancefuture.com": ("usdm", "https://testnet.binancefuture.com"),
+    "demo-fstream.binance.com": ("usdm", "https://demo-fapi.binance.com"),
+}
+
+
+class Rule(Struct, frozen=True):
+    """Options that `broken` judges by their values, in this order; `{0}`, `{1}` in `fault` are their names."""
+
+    keys: tuple[str, ...]
+    broken: Callable[..., bool]
+    fault: str
+
+
+def broken_rules(values: Mapping[str, Any], sources: Mapping[str, Source]) -> Iterator[str]:
+    """A fault for each broken rule. A rule over an option that is faulty itself is left out."""
+    for rule in RULES:
+        if all(key in values for key in rule.keys) and rule.broken(*(values[key] for key in rule.keys)):
+            yield rule.fault.format(*(BY_KEY[key].called(sources[key]) for key in rule.keys))
+
+
+def rest_address(ws_url: str) -> str | None:
+    """The REST address that belongs to a WebSocket address; None where the host is not one of Binance's."""
+    return HOSTS[host][1] if (host := urlsplit(ws_url).hostname) in HOSTS else None
+
+
+def _serves_another(ws_url: str, market: str) -> bool:
+    host = urlsplit(ws_url).hostname
+    return host in HOSTS and HOSTS[host][0] != market
+
+
+def _one_alone(first: object, second: object) -> bool:
+    return (first is None) != (second is None)
+
+
+def _only_first(first: object, second: object) -> bool:
+    return first is not None and second is None
+
+
+def _file_without_tls(file: object, address: str) -> bool:
+    return file is not None and not address.startswith(("https:", "wss:", "SSL", "SASL_SSL"))
+
+
+_TOGETHER = "{0} and {1} belong together: give both or neither"
+_NEEDS_TLS = "{0} has no effect unless {1} is "
+
+RULES = (
+    Rule(("feed.reconnect_delay_min_s", "feed.reconnect_delay_max_s"), lambda low, high: low > high,
+         "{0} is greater than {1}: raise the one or lower the other"),
+    Rule(("feed.ws_url", "feed.market"), _serves_another,
+         "{0} and {1} contradict: that host serves the other market"),
+    Rule(("feed.ca_file", "feed.ws_url"), _file_without_tls, _NEEDS_TLS + "a wss:// address"),
+    Rule(("feed.compression", "feed.transport"), lambda compression, transport: compression and transport == "picows",
+         "{0} and {1} contradict: picows does not compress, take auto or websockets"),
+    Rule(("feed.shard", "feed.symbols"), lambda shard, symbols: shard is not None and not symbols,
+         "{0} leaves no symbol of {1} to this instance: use fewer parts or more symbols"),
+    Rule(("kafka.batch_size", "kafka.queue_messages"), lambda batch, queue: batch > queue,
+         "{0} is greater than {1}: a batch that large could never fill"),
+    Rule(("kafka.sasl_mechanism", "kafka.security_protocol"),
+         lambda mechanism, protocol: (mechanism is not None) != protocol.startswith("SASL_"),
+         "{0} and {1} contradict: SASL_PLAINTEXT and SASL_SSL need a mechanism, PLAINTEXT and SSL take none"),
+    Rule(("kafka.sasl_mechanism", "kafka.sasl_username"), _one_alone, _TOGETHER),
+    Rule(("kafka.sasl_mechanism", "kafka.sasl_password"), _one_alone, _TOGETHER),
+    Rule(("kafka.cert_file", "kafka.key_file"), _one_alone, _TOGETHER),
+    Rule(("kafka.key_password", "kafka.key_file"), _only_first, "{0} is set, but {1} is not"),
+    Rule(("kafka.ca_file", "kafka.security_protocol"), _file_without_tls, _NEEDS_TLS + "SSL or SASL_SSL"),
+    Rule(("kafka.cert_file", "kafka.security_protocol"), _file_without_tls, _NEEDS_TLS + "SSL or SASL_SSL"),
+    Rule(("registry.user", "registry.password"), _one_alone, _TOGETHER),
+    Rule(("registry.cert_file", "registry.key_file"), _one_alone, _TOGETHER),
+    Rule(("registry.ca_file", "registry.url"), _file_without_tls, _NEEDS_TLS + "an https:// address"),
+    Rule(("registry.cert_file", "registry.url"), _file_without_tls, _NEEDS_TLS + "an https:// address"),
+)  # fmt: skip

@@ -1,0 +1,68 @@
+"""
+Exact decimals: the exchange's number texts as Avro `decimal` fields, without ever making a `Decimal` or a float.
+
+A text is looked up in a bounded memo (three of four prices and sizes on real data were there a moment ago), and what is not
+there is checked and encoded once. So the memo is also the validation: what it holds is right.
+"""
+
+from __future__ import annotations
+
+import re
+
+from k2.ingestion.core.outcome import Reason
+from k2.ingestion.core.varint import encode_long
+
+_NUMBER = re.compile(r"([0-9]+)(?:\.([0-9]+))?", re.ASCII)
+_MAX_TEXT_LENGTH = 128  # far above 38 digits with padding; keeps int() from chewing on a megabyte of digits
+_MEMO_ENTRIES = 65_536
+
+
+class NumberError(ValueError):
+    """A number text that the schema cannot hold exactly. `reason` says which way it fails."""
+
+    def __init__(self, reason: Reason, text: str, why: str) -> None:
+        super().__init__(f"{text[:64]!r} {why}")
+        self.reason = reason
+
+
+class DecimalMemo(dict[str, bytes]):
+    """
+    Number text to Avro `bytes` field (length, then two's complement big-endian of the unscaled value).
+
+    Looking up a text that is no plain non-negative decimal, or that has more than `scale` decimals after trailing zeros, or more
+    than `precision` digits, raises NumberError. Nothing is ever rounded.
+    """
+
+    def __init__(self, precision: int, scale: int, max_entries: int = _MEMO_ENTRIES) -> None:
+        super().__init__()
+        self._precision, self._scale, self._max_entries = precision, scale, max_entries
+        self._limit = 10**precision
+
+    def __missing__(self, text: str) -> bytes:
+        encoded = encode_unscaled(self.unscaled(text))
+        if len(self) >= self._max_entries:
+            self.clear()
+        self[text] = encoded
+        return encoded
+
+    def unscaled(self, text: str) -> int:
+        """The number times 10 to the power of `scale`, exactly. Raises NumberError as a look-up does."""
+        if len(text) > _MAX_TEXT_LENGTH:
+            raise NumberError(Reason.NUMBER_OUT_OF_RANGE, text, f"has {len(text)} characters")
+        match = _NUMBER.fullmatch(text)
+        if match is None:
+            raise NumberError(Reason.NUMBER_INVALID, text, "is no plain decimal number")
+        whole, fraction = match[1], (match[2] or "").rstrip("0")
+        if len(fraction) > self._scale:
+            raise NumberError(Reason.NUMBER_OUT_OF_RANGE, text, f"has more than {self._scale} decimals")
+        unscaled = int(whole + fraction.ljust(self._scale, "0"))
+        if unscaled >= self._limit:
+            raise NumberError(Reason.NUMBER_OUT_OF_RANGE, text, f"has more than {self._precision} digits at scale {self._scale}")
+        return unscaled
+
+
+def encode_unscaled(unscaled: int) -> bytes:
+    """An Avro decimal's bytes: the shortest two's complement, as fastavro and Java write it."""
+    magnitude = unscaled if unscaled >= 0 else ~unscaled
+    size = magnitude.bit_length() // 8 + 1
+    return encode_long(size) + unscaled.to_bytes(size, "big", signed=True)

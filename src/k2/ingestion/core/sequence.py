@@ -1,0 +1,95 @@
+"""
+Completeness per key: does the exchange's own numbering show a hole?
+
+The ids of a (stream, symbol) are contiguous, so each new one is next, opens a gap, fills an open gap late, or was seen before.
+Open gaps are kept as closed intervals of missing ids until they are filled. The first id of a key opens its coverage.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from k2.ingestion.core.outcome import GapFilled, GapForgotten, GapOpened, Notice, SequenceReset
+
+MAX_OPEN_GAPS = 1_000
+# An exchange that counts anew (testnets are wiped monthly) starts far below, later in time. A trade that a second
+# connection brings again is never later than what we have seen by more than the exchange's own jitter.
+RESET_MIN_DISTANCE = 1_000
+RESET_MIN_LATER_MS = 1_000
+
+
+class ContiguousSequence:
+    """
+    The numbering of one (stream, symbol).
+
+    The pipeline inlines the usual case (`next_id` arrives: move `next_id` and `last_time_ms` on) and calls `observe` for
+    anything else.
+    """
+
+    __slots__ = ("_stream", "_symbol", "gaps", "ids_missing", "last_time_ms", "next_id")
+
+    def __init__(self, stream: str, symbol: str) -> None:
+        self._stream, self._symbol = stream, symbol
+        self.next_id: int | None = None
+        self.last_time_ms = 0
+        self.gaps: list[tuple[int, int]] = []  # ascending, disjoint, both ends missing
+        self.ids_missing = 0
+
+    def observe(self, exchange_id: int, time_ms: int) -> tuple[bool, bool, tuple[Notice, ...]]:
+        """
+        Place one id.
+
+        Returns:
+            Whether the event is to be published, whether it comes late (fills a gap), and what was noticed.
+        """
+        if self.next_id is None or exchange_id == self.next_id:
+            self._advance(exchange_id, time_ms)
+            return True, False, ()
+        if exchange_id > self.next_id:
+            return True, False, self._open_gap(exchange_id, time_ms)
+        filled = self._fill(exchange_id)
+        if filled:
+            return True, True, filled
+        if self._is_reset(exchange_id, time_ms):
+            return True, False, self._reset(exchange_id, time_ms)
+        return False, False, ()
+
+    def _advance(self, exchange_id: int, time_ms: int) -> None:
+        self.next_id = exchange_id + 1
+        self.last_time_ms = max(self.last_time_ms, time_ms)
+
+    def _open_gap(self, exchange_id: int, time_ms: int) -> tuple[Notice, ...]:
+        first, last = self.next_id or 0, exchange_id - 1
+        self.gaps.append((first, last))
+        self.ids_missing += last - first + 1
+        self._advance(exchange_id, time_ms)
+        return (GapOpened(self._stream, self._symbol, first, last), *self._forget_oldest())
+
+    def _forget_oldest(self) -> tuple[Notice, ...]:
+        if len(self.gaps) <= MAX_OPEN_GAPS:
+            return ()
+        first, last = self.gaps.pop(0)
+        self.ids_missing -= last - first + 1
+        return (GapForgotten(self._stream, self._symbol, first, last),)
+
+    def _fill(self, exchange_id: int) -> tuple[Notice, ...]:
+        index = bisect_right(self.gaps, exchange_id, key=lambda gap: gap[0]) - 1
+        if index < 0 or exchange_id > self.gaps[index][1]:
+            return ()
+        first, last = self.gaps[index]
+        rest = [part for part in ((first, exchange_id - 1), (exchange_id + 1, last)) if part[0] <= part[1]]
+        self.gaps[index : index + 1] = rest
+        self.ids_missing -= 1
+        # A gap filled in its middle becomes two, so the bound is kept here as well.
+        return (GapFilled(self._stream, self._symbol, exchange_id, last - first), *self._forget_oldest())
+
+    def _is_reset(self, exchange_id: int, time_ms: int) -> bool:
+        distance = (self.next_id or 0) - exchange_id
+        return distance > RESET_MIN_DISTANCE and time_ms > self.last_time_ms + RESET_MIN_LATER_MS
+
+    def _reset(self, exchange_id: int, time_ms: int) -> tuple[Notice, ...]:
+        notice = SequenceReset(self._stream, self._symbol, (self.next_id or 0) - 1, exchange_id)
+        self.gaps.clear()
+        self.ids_missing = 0
+        self._advance(exchange_id, time_ms)
+        return (notice,)

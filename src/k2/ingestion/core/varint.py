@@ -1,0 +1,73 @@
+"""
+Avro's variable-length integers, from tables.
+
+A long is zigzag-coded and cut into groups of seven bits, lowest first. Ids and times have the same high bits for minutes, so
+everything above the lowest 28 bits is memoised and the rest comes out of one table of two-byte pieces.
+
+Source: Avro 1.12 specification, "Primitive types".
+"""
+
+from __future__ import annotations
+
+_MEMO_ENTRIES = 65_536
+_ZIGZAG_LIMIT = 1 << 64
+
+# Two groups with their continuation bits set: what stands for 14 bits that are not the last ones.
+PAIRS = [bytes(((n & 0x7F) | 0x80, (n >> 7) | 0x80)) for n in range(1 << 14)]
+
+
+def _encode_zigzagged(zigzagged: int) -> bytes:
+    groups = bytearray()
+    while zigzagged >> 7:
+        groups.append((zigzagged & 0x7F) | 0x80)
+        zigzagged >>= 7
+    groups.append(zigzagged)
+    return bytes(groups)
+
+
+class _VarintMemo(dict[int, bytes]):
+    """Zigzag-coded number to its bytes; `bits` of it were cut off below already."""
+
+    def __init__(self, bits: int) -> None:
+        super().__init__()
+        self._limit = _ZIGZAG_LIMIT >> bits
+
+    def __missing__(self, zigzagged: int) -> bytes:
+        if not 0 <= zigzagged < self._limit:
+            raise OverflowError("does not fit an Avro long of 64 bits")
+        encoded = _encode_zigzagged(zigzagged)
+        if len(self) >= _MEMO_ENTRIES:
+            self.clear()
+        self[zigzagged] = encoded
+        return encoded
+
+
+SMALL = _VarintMemo(0)
+HIGH = _VarintMemo(28)
+SMALL_LIMIT = 1 << 28
+
+
+def encode_long(number: int) -> bytes:
+    """
+    One Avro int or long.
+
+    Raises:
+        OverflowError: `number` needs more than 64 bits.
+    """
+    zigzagged = number << 1 if number >= 0 else (~number << 1) | 1
+    if zigzagged < SMALL_LIMIT:
+        return SMALL[zigzagged]
+    return PAIRS[zigzagged & 0x3FFF] + PAIRS[zigzagged >> 14 & 0x3FFF] + HIGH[zigzagged >> 28]
+
+
+class _LengthMemo(dict[int, bytes]):
+    """A length to its Avro long; lengths are few, so nothing here is bounded but by the largest frame."""
+
+    def __missing__(self, length: int) -> bytes:
+        encoded = encode_long(length)
+        if length < _MEMO_ENTRIES:
+            self[length] = encoded
+        return encoded
+
+
+LENGTHS = _LengthMemo()

@@ -1,0 +1,101 @@
+"""
+Where events and records that cannot be published are written down.
+
+Turns the core's dead letters and the producer's undeliverable records into lines and drops them into the box, which makes them
+durable on a thread of its own.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import fastavro
+
+from k2.ingestion.adapters.dead_letters import DeadLetterBox
+from k2.ingestion.core.delivery import Verdict
+from k2.ingestion.core.letters import FailedRecord, encode_letter
+from k2.ingestion.core.outcome import DeadLetter, Reason, Record, Stage
+from k2.ingestion.happenings import Happenings
+
+FRAMING_BYTES = 5  # Confluent's zero byte and schema id in front of every value
+
+
+class DeadLetterDesk:
+    """
+    Writes letters and counts those of records by reason.
+
+    `full` turns true when the box took a letter no more: it went to stderr instead, and the client has to stop.
+    `original_message` makes the exchange's message of a decoded record again.
+    """
+
+    def __init__(
+        self,
+        box: DeadLetterBox,
+        happenings: Happenings,
+        market: str,
+        stream: str,
+        original_message: Callable[[Mapping[str, Any]], dict[str, Any]],
+        *,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.box = box
+        self.full = False
+        self.records: Counter[str] = Counter()
+        self._happenings, self._market, self._stream, self._clock_ns = happenings, market, stream, clock_ns
+        self._original_message = original_message
+        self._schema: Any = None
+
+    def use_schema(self, schema: Any) -> None:
+        """The schema that records are written with, so that an undeliverable one can be shown under the exchange's keys."""
+        self._schema = fastavro.parse_schema(schema)
+
+    def event(self, letter: DeadLetter, received_at_us: int) -> None:
+        """Keep an event that could not be understood."""
+        self._happenings.dead_letter(letter, self._put(letter, received_at_us))
+
+    def record(self, record: Record, verdict: Verdict, error: str) -> None:
+        """Keep a record that could not be delivered."""
+        self.records[verdict.reason.value] += 1
+        fields = self._decoded(record)
+        stage = Stage.SHUTDOWN if verdict.reason is Reason.NOT_DELIVERED_AT_SHUTDOWN else Stage.PRODUCE
+        symbol = record.key.decode(errors="replace")
+        failed = FailedRecord(
+            record, stage, verdict.reason, error, verdict.written, self._original(fields), stream=self._stream, symbol=symbol
+        )
+        letter_id = self._put(failed, fields.get("ingestion_timestamp"))
+        self._happenings.undeliverable(stage, verdict.reason, error, symbol, letter_id)
+
+    def _put(self, letter: DeadLetter | FailedRecord, received_at_us: int | None) -> str:
+        letter_id = str(uuid.uuid4())
+        line = encode_letter(
+            letter,
+            letter_id=letter_id,
+            failed_at_us=self._clock_ns() // 1_000,
+            received_at_us=received_at_us,
+            market=self._market,
+        )
+        if not self.box.put(line):
+            self.full = True
+        return letter_id
+
+    def _decoded(self, record: Record) -> dict[str, Any]:
+        """The record's fields, times in microseconds; empty where it is not one of ours."""
+        if self._schema is None:
+            return {}
+        try:
+            fields = fastavro.schemaless_reader(io.BytesIO(record.value[FRAMING_BYTES:]), self._schema)
+        except (EOFError, ValueError, IndexError, TypeError):
+            return {}
+        return {name: _microseconds(value) for name, value in fields.items()} if isinstance(fields, dict) else {}
+
+    def _original(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        return self._original_message(fields) if fields else {}
+
+
+def _microseconds(value: Any) -> Any:
+    return round(value.timestamp() * 1_000_000) if hasattr(value, "timestamp") else value

@@ -1,0 +1,86 @@
+"""
+Binance's trade events as they come over the wire.
+
+Prices and quantities stay text: they are checked where they become Avro decimals. Times are milliseconds since the Unix epoch.
+The keys differ only in case (`e` and `E`, `t` and `T`). The event's type is a field and no tag: a frame may leave a tag out.
+
+Source: Binance spot API docs, "Aggregate Trade Streams" and "Trade Streams"; USD-M futures docs, "Aggregate Trade Streams".
+The futures trade stream is undocumented; its form was read from real frames.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+Long = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+class SpotAggTrade(Struct, gc=False, forbid_unknown_fields=True):
+    """Trades of one taker order at one price, in one event. `exchange_id` is contiguous within the symbol."""
+
+    event_type: Literal["aggTrade"] = field(name="e")
+    event_time_ms: Long = field(name="E")
+    symbol: str = field(name="s")
+    exchange_id: Id = field(name="a")
+    price: str = field(name="p")
+    quantity: str = field(name="q")
+    first_trade_id: Long = field(name="f")
+    last_trade_id: Long = field(name="l")
+    traded_at_ms: Long = field(name="T")
+    buyer_is_maker: bool = field(name="m")
+    ignored: bool | UnsetType = field(name="M", default=UNSET)
+
+
+class SpotTrade(Struct, gc=False, forbid_unknown_fields=True):
+    """One trade. `exchange_id` is contiguous within the symbol. The order ids `b` and `a` were removed in June 2024."""
+
+    event_type: Literal["trade"] = field(name="e")
+    event_time_ms: Long = field(name="E")
+    symbol: str = field(name="s")
+    exchange_id: Id = field(name="t")
+    price: str = field(name="p")
+    quantity: str = field(name="q")
+    traded_at_ms: Long = field(name="T")
+    buyer_is_maker: bool = field(name="m")
+    ignored: bool | UnsetType = field(name="M", default=UNSET)
+    buyer_order_id: Long | UnsetType = field(name="b", default=UNSET)
+    seller_order_id: Long | UnsetType = field(name="a", default=UNSET)
+
+
+class FuturesAggTrade(Struct, gc=False, forbid_unknown_fields=True):
+    """Like the spot event. `normal_quantity` leaves out retail price improvement; `symbol_type` 1 is USD-M, 2 COIN-M."""
+
+    event_type: Literal["aggTrade"] = field(name="e")
+    event_time_ms: Long = field(name="E")
+    symbol: str = field(name="s")
+    exchange_id: Id = field(name="a")
+    price: str = field(name="p")
+    quantity: str = field(name="q")
+    first_trade_id: Long = field(name="f")
+    last_trade_id: Long = field(name="l")
+    traded_at_ms: Long = field(name="T")
+    buyer_is_maker: bool = field(name="m")
+    normal_quantity: str | UnsetType = field(name="nq", default=UNSET)
+    symbol_type: Long | UnsetType = field(name="st", default=UNSET)
+
+
+class FuturesTrade(Struct, gc=False, forbid_unknown_fields=True):
+    """One trade. `execution` is MARKET, RPI, INSURANCE_FUND, ADL or NA; a frame with NA has price and quantity 0."""
+
+    event_type: Literal["trade"] = field(name="e")
+    event_time_ms: Long = field(name="E")
+    symbol: str = field(name="s")
+    exchange_id: Id = field(name="t")
+    price: str = field(name="p")
+    quantity: str = field(name="q")
+    traded_at_ms: Long = field(name="T")
+    buyer_is_maker: bool = field(name="m")
+    execution: str | UnsetType = field(name="X", default=UNSET)
+    symbol_type: Long | UnsetType = field(name="st", default=UNSET)
+
+
+AggTrade = SpotAggTrade | FuturesAggTrade
+SingleTrade = SpotTrade | FuturesTrade

@@ -1,0 +1,115 @@
+"""
+From Binance's trade events to TradeV2, field by field.
+
+Each function hands the encoder its arguments in the schema's order; what is constant within a symbol was compiled into the
+encoder. The way back, from a record to the exchange's own keys, serves dead letters of records that failed after encoding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import UNSET, UnsetType
+
+from k2.ingestion.core.avro import Encoder, MapShape
+from k2.ingestion.exchanges.binance.events import AggTrade, FuturesAggTrade, FuturesTrade, SingleTrade
+
+VENUE_PREFIX = b"BINANCE-"
+_TRADE_KEYS = ("event_time", "first_trade_id", "last_trade_id")
+
+
+def vendor_shape(event_type: str, optional: tuple[str, ...]) -> MapShape:
+    """What `vendor_data` holds for one kind of event."""
+    return MapShape(required=_TRADE_KEYS, optional=optional, constants=(("event_type", event_type),))
+
+
+def constant_fields(symbol: str, asset_class: str, currency: str) -> dict[str, Any]:
+    """The fields of TradeV2 that are the same for every trade of a symbol."""
+    return {
+        "symbol": symbol,
+        "exchange": "BINANCE",
+        "asset_class": asset_class,
+        "currency": currency,
+        "trade_conditions": [],
+        "platform_sequence": None,
+    }
+
+
+def spot_agg_trade(encode: Encoder, id_prefix: bytes, event: AggTrade, received_at_us: int) -> bytes:
+    number = b"%d" % event.exchange_id
+    return encode(
+        id_prefix + number,
+        VENUE_PREFIX + number,
+        event.traded_at_ms * 1000,
+        event.price,
+        event.quantity,
+        # `m` says that the buyer was resting in the book, so it was the seller who crossed the spread.
+        "SELL" if event.buyer_is_maker else "BUY",
+        event.exchange_id,
+        received_at_us,
+        b"%d" % event.event_time_ms,
+        b"%d" % event.first_trade_id,
+        b"%d" % event.last_trade_id,
+    )
+
+
+def spot_trade(encode: Encoder, id_prefix: bytes, event: SingleTrade, received_at_us: int) -> bytes:
+    number = b"%d" % event.exchange_id
+    return encode(
+        id_prefix + number,
+        VENUE_PREFIX + number,
+        event.traded_at_ms * 1000,
+        event.price,
+        event.quantity,
+        "SELL" if event.buyer_is_maker else "BUY",
+        event.exchange_id,
+        received_at_us,
+        b"%d" % event.event_time_ms,
+        number,
+        number,
+    )
+
+
+def futures_agg_trade(encode: Encoder, id_prefix: bytes, event: FuturesAggTrade, received_at_us: int) -> bytes:
+    return spot_agg_trade(_with_extras(encode, event.normal_quantity, event.symbol_type), id_prefix, event, received_at_us)
+
+
+def futures_trade(encode: Encoder, id_prefix: bytes, event: FuturesTrade, received_at_us: int) -> bytes:
+    return spot_trade(_with_extras(encode, event.execution, event.symbol_type), id_prefix, event, received_at_us)
+
+
+def _with_extras(encode: Encoder, text: str | UnsetType, symbol_type: int | UnsetType) -> Encoder:
+    extras = (None if text is UNSET else text.encode(), None if symbol_type is UNSET else b"%d" % symbol_type)
+    return lambda *fields: encode(*fields, *extras)
+
+
+def is_no_trade(event: FuturesTrade) -> bool:
+    """The futures trade stream sends frames that are no trade, with price and quantity 0."""
+    return event.execution == "NA"
+
+
+def original_message(record: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    A decoded TradeV2 under the exchange's own keys, as near to the event as the record allows.
+
+    Numbers come back as decimal text without the exchange's padding.
+    """
+    vendor = record["vendor_data"] or {}
+    event: dict[str, Any] = {
+        "e": vendor.get("event_type", ""),
+        "E": int(vendor.get("event_time", 0)),
+        "s": record["symbol"],
+        "p": f"{record['price']:f}",
+        "q": f"{record['quantity']:f}",
+        "T": record["timestamp"] // 1000,
+        "m": record["side"] == "SELL",
+    }
+    if event["e"] == "trade":
+        return event | {"t": record["source_sequence"]} | _extras(vendor)
+    ids = {"a": record["source_sequence"], "f": int(vendor.get("first_trade_id", -1)), "l": int(vendor.get("last_trade_id", -1))}
+    return event | ids | _extras(vendor)
+
+
+def _extras(vendor: Mapping[str, str]) -> dict[str, Any]:
+    return {key: int(vendor[key]) if key == "st" else vendor[key] for key in ("nq", "X", "st") if key in vendor}

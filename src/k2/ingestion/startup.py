@@ -1,0 +1,174 @@
+"""
+What must be there before the first frame is read: topic, schema id, symbol metadata.
+
+Each is waited for with back-off until the start-up timeout, except the exchange's metadata: it only refines what the offline
+tables know, so a start does not hang on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from msgspec import Struct
+
+from k2.errors import ConfigurationError, UnavailableError
+from k2.ingestion.adapters.topic_tail import last_identities
+from k2.ingestion.adapters.logs import get_logger
+from k2.ingestion.adapters.registry import SchemaRegistry, resolve_with_pins
+from k2.ingestion.adapters.registry_access import RegistryAccess, ResolvedSchema, SchemaPins
+from k2.ingestion.adapters.rest import RestClient, RestError
+from k2.ingestion.adapters.state import StateDirectory, StateWriteError
+from k2.ingestion.adapters.topics import TopicSpec, ensure_topic
+from k2.ingestion.core.identity import foreign_identity
+from k2.ingestion.core.schemas import Schema
+from k2.ingestion.exchanges.binance.streams import identity_prefix
+from k2.ingestion.exchanges.binance.symbols import SymbolInfo, quote_asset, unknown_symbols
+from k2.ingestion.settings import Settings
+
+SYMBOLS_NAME, SYMBOLS_VERSION = "symbols", 1
+FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 5.0
+
+_log = get_logger("k2.startup")
+_T = TypeVar("_T")
+
+
+class Deadline:
+    """The start-up timeout, shared by all that is waited for."""
+
+    def __init__(self, timeout_s: float, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._clock_s = clock_s
+        self.timeout_s = timeout_s
+        self._at_s = clock_s() + timeout_s
+
+    @property
+    def left_s(self) -> float:
+        return self._at_s - self._clock_s()
+
+
+async def wait_for(what: str, attempt: Callable[[], Awaitable[_T]], deadline: Deadline) -> _T:
+    """
+    Try until it works or the deadline passes.
+
+    Raises:
+        UnavailableError: the last one that `attempt` raised, its text saying how long we waited.
+    """
+    delay_s = FIRST_RETRY_S
+    while True:
+        try:
+            return await attempt()
+        except UnavailableError as error:
+            if deadline.left_s <= delay_s:
+                raise UnavailableError(f"gave up after {deadline.timeout_s:.0f} s of waiting for the {what}: {error}") from error
+            _log.warning(f"Waiting for the {what}", error=str(error), retry_in_s=delay_s, seconds_left=round(deadline.left_s))
+        await asyncio.sleep(delay_s)
+        delay_s = min(2 * delay_s, LONGEST_RETRY_S)
+
+
+async def prepare_topic(settings: Settings, rdkafka: logging.Logger, deadline: Deadline) -> None:
+    """See to it that the topic exists, and that it carries no other market or stream."""
+    kafka = settings.kafka
+    spec = TopicSpec(settings.topic, kafka.partitions, kafka.replication_factor, kafka.retention_ms)
+    config = kafka.admin_config()
+
+    async def attempt() -> None:
+        report = await asyncio.to_thread(ensure_topic, config, spec, create=kafka.create_topic, logger=rdkafka)
+        if report.created:
+            _log.info("Topic created", topic=spec.name, partitions=report.partitions, retention_ms=spec.retention_ms)
+        for warning in report.warnings:
+            _log.warning("Topic differs from the settings", detail=warning)
+        if not report.created:
+            await _refuse_foreign(settings, rdkafka)
+
+    await wait_for("broker", attempt, deadline)
+
+
+async def _refuse_foreign(settings: Settings, rdkafka: logging.Logger) -> None:
+    expected = identity_prefix(settings.feed.market, settings.feed.stream)
+    tail = await asyncio.to_thread(last_identities, settings.kafka.admin_config(), settings.topic, logger=rdkafka)
+    for warning in tail.warnings:
+        _log.warning("The topic's last records could not be looked at", detail=warning)
+    foreign = foreign_identity(tail.identities, expected)
+    if foreign is not None:
+        raise ConfigurationError(
+            f"--topic-prefix: topic {settings.topic} carries {foreign}, and one topic carries one market and one stream; "
+            f"name another prefix for {expected.rstrip('.')}"
+        )
+
+
+async def resolve_schema(settings: Settings, schema: Schema, state: StateDirectory, deadline: Deadline) -> ResolvedSchema:
+    """The id to encode with: from the registry, or while that is away from the copy on disk."""
+    given = settings.registry
+    access = RegistryAccess(
+        given.url, given.user, given.password.reveal() if given.password else None,
+        *(str(path) if path else None for path in (given.ca_file, given.cert_file, given.key_file)),
+    )  # fmt: skip
+    registry, pins = SchemaRegistry(access), SchemaPins(state)
+    try:
+        resolved = await wait_for(
+            "registry", lambda: resolve_with_pins(registry, pins, settings.subject, schema, register=given.register), deadline
+        )
+    finally:
+        registry.close()
+    for warning in resolved.warnings:
+        _log.warning("Schema registry", detail=warning)
+    _log.info("Schema resolved", subject=resolved.subject, schema_id=resolved.schema_id, source=resolved.source.value)
+    return resolved
+
+
+class SymbolFacts(Struct):
+    """What is known of the wanted symbols: those that exist, those that the exchange does not know, and the quote assets."""
+
+    known: tuple[str, ...]
+    unknown: tuple[str, ...]
+    infos: dict[str, SymbolInfo]
+
+    def quote_asset(self, symbol: str) -> str:
+        info = self.infos.get(symbol)
+        return info.quote_asset if info else quote_asset(symbol)
+
+
+async def learn_symbols(settings: Settings, rest: RestClient | None, state: StateDirectory) -> SymbolFacts:
+    """
+    The exchange's metadata of the wanted symbols, else the copy on disk, else the offline table.
+
+    Raises:
+        ConfigurationError: the exchange knows none of them.
+    """
+    wanted = settings.feed.symbols
+    remembered = _remembered(state, settings.feed.market)
+    if rest is None:
+        return SymbolFacts(wanted, (), remembered)
+    try:
+        infos = await rest.exchange_info(wanted)
+    except RestError as error:
+        _log.warning("Symbol metadata could not be read: the copy on disk and the built-in table serve", error=str(error))
+        return SymbolFacts(wanted, (), remembered)
+    unknown = unknown_symbols(wanted, infos)
+    known = tuple(symbol for symbol in wanted if symbol not in unknown)
+    if not known:
+        raise ConfigurationError(f"--symbols: the exchange knows none of {', '.join(unknown)}")
+    if unknown:
+        _log.error("The exchange does not know these symbols; the others stream", unknown=list(unknown))
+    _remember(state, settings.feed.market, {symbol: infos[symbol] for symbol in known})
+    return SymbolFacts(known, tuple(unknown), remembered | infos)
+
+
+def _remembered(state: StateDirectory, market: str) -> dict[str, SymbolInfo]:
+    document = state.read(f"{SYMBOLS_NAME}-{market}", SYMBOLS_VERSION)
+    for warning in state.take_warnings():
+        _log.warning("State", detail=warning)
+    if not isinstance(document, dict):
+        return {}
+    return {symbol: SymbolInfo(symbol, *fields) for symbol, fields in document.items()}
+
+
+def _remember(state: StateDirectory, market: str, infos: dict[str, SymbolInfo]) -> None:
+    document = {symbol: [info.base_asset, info.quote_asset, info.status] for symbol, info in infos.items()}
+    try:
+        state.write(f"{SYMBOLS_NAME}-{market}", SYMBOLS_VERSION, document)
+    except StateWriteError as error:
+        _log.warning("State", detail=str(error))

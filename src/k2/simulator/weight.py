@@ -1,0 +1,37 @@
+"""REST's budget: weight used per minute, as the exchange counts and announces it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from k2.simulator.market import Venue
+
+HEADER = "X-MBX-USED-WEIGHT-1M"
+PER_MINUTE: dict[Venue, int] = {"spot": 6_000, "usdm": 2_400}
+_MINUTE_S = 60
+_SPOT_DEPTH = ((100, 5), (500, 25), (1_000, 50), (5_000, 250))  # up to so many levels, weight
+_USDM_DEPTH = ((50, 2), (100, 5), (500, 10), (1_000, 20))
+
+
+class Weight:
+    """Weight used in the current minute of the wall clock."""
+
+    def __init__(self, per_minute: int) -> None:
+        self.per_minute = per_minute
+        self.used = 0
+        self._minute = -1
+
+    def charge(self, weight: int, wall_s: float) -> int | None:
+        """Count a request; the seconds to wait when it is over the budget, else None."""
+        minute, second = divmod(int(wall_s), _MINUTE_S)
+        if minute != self._minute:
+            self._minute, self.used = minute, 0
+        self.used += weight
+        return _MINUTE_S - second if self.used > self.per_minute else None
+
+
+def of_depth(venue: Venue, levels: int) -> int:
+    """The weight of an order book with so many levels a side."""
+    table = _SPOT_DEPTH if venue == "spot" else _USDM_DEPTH
+    return next((weight for up_to, weight in table if levels <= up_to), table[-1][1])

@@ -1,0 +1,129 @@
+"""Claims about the front door of the `k2` command."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from k2 import __version__
+from k2.cli.main import COMMANDS, Command, main
+from k2.errors import ConfigurationError, FatalError, UnavailableError
+
+SUBCOMMAND = """
+from k2.errors import ConfigurationError, FatalError, UnavailableError
+
+def add_parser(subparsers):
+    parser = subparsers.add_parser({name!r})
+    parser.add_argument("--number", default="0")
+    parser.set_defaults(run=run)
+
+def run(arguments):
+    {body}
+"""
+
+Install = Callable[[str, str], None]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Make a subcommand of a name, whose `run` does what the text says."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def make(name: str, body: str) -> None:
+        module = f"k2_test_{tmp_path.name.replace('-', '_')}_{name}"
+        (tmp_path / f"{module}.py").write_text(SUBCOMMAND.format(name=name, body=body))
+        monkeypatch.setitem(COMMANDS, name, Command(module, "a subcommand of the tests"))
+
+    return make
+
+
+def test_a_subcommand_gets_its_options_and_gives_the_exit_code(install: Install) -> None:
+    """The chosen module parses its own options; what its function returns is the exit code."""
+    install("count", "return int(arguments.number)")
+    assert main(["count", "--number", "7"]) == 7
+
+
+def test_only_the_chosen_module_is_imported(install: Install) -> None:
+    """A module that cannot even be imported does not hinder another subcommand."""
+    install("good", "return 0")
+    COMMANDS["bad"] = Command("k2_test_no_such_module", "cannot be imported")
+    try:
+        assert main(["good"]) == 0
+    finally:
+        del COMMANDS["bad"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(ConfigurationError("a fault", "another"), 2), (UnavailableError("no answer"), 69), (FatalError("broken"), 70)],
+)
+def test_an_error_of_ours_is_one_line_and_its_exit_code(
+    install: Install, capsys: pytest.CaptureFixture[str], error: Exception, code: int
+) -> None:
+    """The operator sees which subcommand failed and why, and never a traceback."""
+    arguments = ", ".join(map(repr, getattr(error, "faults", error.args)))
+    install("fail", f"raise {type(error).__name__}({arguments})")
+    assert main(["fail"]) == code
+    assert capsys.readouterr().err == f"k2 fail: {error}\n"
+
+
+def test_an_interrupt_ends_quietly(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ctrl-C ends with the code that shells expect and without a traceback."""
+    install("wait", "raise KeyboardInterrupt")
+    assert main(["wait"]) == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_the_client_gets_its_arguments_untouched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`k2 client` is the client: every word behind it, `--help` included, is the client's own."""
+    (tmp_path / "k2_test_client.py").write_text("def main(argv):\n    return 5 if argv == ['--symbols', 'A', '--help'] else 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(COMMANDS, "client", Command("k2_test_client", ""))
+    assert main(["client", "--symbols", "A", "--help"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "told"),
+    [
+        pytest.param(["--version"], 0, f"k2 {__version__}", id="version"),
+        pytest.param(["--help"], 0, "simulate the exchange", id="help-lists-the-subcommands"),
+        pytest.param(["nosuch"], 2, "invalid choice: 'nosuch'", id="unknown"),
+    ],
+)
+def test_the_door_answers_by_itself(argv: list[str], code: int, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Help, version and unknown subcommands need no module of the toolbox."""
+    with pytest.raises(SystemExit) as caught:
+        main(argv)
+    printed = capsys.readouterr()
+    assert caught.value.code == code
+    assert told in " ".join((printed.out + printed.err).split())
+
+
+def test_no_subcommand_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """`k2` alone tells what there is, and ends as a usage error does."""
+    assert main([]) == 2
+    assert all(name in capsys.readouterr().err for name in ["demo"])
+
+
+def test_a_reader_that_goes_away_is_no_error(install: Install, tmp_path: Path) -> None:
+    """`k2 something | head` ends without a traceback."""
+    install("talk", "print('x\\n' * 100_000); return 0")
+    module = COMMANDS["talk"].module
+    program = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+from k2.cli.main import COMMANDS, Command, main
+COMMANDS["talk"] = Command({module!r}, "")
+sys.exit(main(["talk"]))
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 141
