@@ -87,7 +87,9 @@ def run_register(arguments: Arguments) -> int:
     schema = load_schema(arguments.schema or DEFAULT_SCHEMA)
     subject = _subject(arguments, schema)
     try:
-        resolved = _with_registry(_required(_access(arguments)), lambda registry: registry.resolve(subject, schema, register=True))
+        resolved = _with_registry(
+            _required(_access(arguments)), lambda registry: registry.resolve(subject, schema, register=True)
+        )
     except IncompatibleSchemaError as error:
         print(f"k2 schemas: {error}", file=sys.stderr)
         return EXIT_FAULTS
@@ -172,11 +174,8 @@ def _required(access: RegistryAccess | None) -> RegistryAccess:
 def _with_registry(access: RegistryAccess, ask: Callable[[Any], T]) -> T:
     from k2.ingestion.adapters.registry import SchemaRegistry  # noqa: PLC0415  # 200 ms that --help need not pay
 
-    registry = SchemaRegistry(access)
-    try:
+    with SchemaRegistry(access) as registry:
         return ask(registry)
-    finally:
-        registry.close()
 
 
 def _print(arguments: Arguments, data: Any, lines: list[str]) -> None:

@@ -63,7 +63,7 @@ class Happenings:
         self._transport, self._clock_s = transport, clock_s
         self._repeats = RepeatFilter(FAILURES_LOGGED_EVERY_S)
         self.connections = self.reconnections = 0
-        self.connection_errors = Counter({kind: 0 for kind in (*ConnectFailure, *_HTTP_KINDS.values(), HTTP_OTHER)})
+        self.connection_errors = Counter(dict.fromkeys((*ConnectFailure, *_HTTP_KINDS.values(), HTTP_OTHER), 0))
         self.disconnections = Counter({cause.value: 0 for cause in Cause})
         self.subscriptions_refused = 0
         self.gaps_opened = self.ids_skipped = self.ids_filled = self.gaps_forgotten = self.sequence_resets = 0

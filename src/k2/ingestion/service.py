@@ -12,8 +12,7 @@ import logging
 import signal
 import ssl
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 
 from msgspec import to_builtins
 
@@ -27,11 +26,11 @@ from k2.ingestion.adapters.http import HttpServer, service_routes
 from k2.ingestion.adapters.journal import DailyJournal, JournalUnwritableError
 from k2.ingestion.adapters.kafka import KafkaSink
 from k2.ingestion.adapters.logs import get_logger, rdkafka_logger
-from k2.ingestion.adapters.rest import RestClient
+from k2.ingestion.adapters.rest import RestClient, RestOptions
 from k2.ingestion.adapters.schema_files import load_schema
 from k2.ingestion.adapters.state import StateDirectory
 from k2.ingestion.core.backpressure import Limits
-from k2.ingestion.core.health import evaluate, liveness, readiness
+from k2.ingestion.core.health import SchemaSource, evaluate, liveness, readiness
 from k2.ingestion.core.pipeline import Pipeline
 from k2.ingestion.dead_letter_desk import DeadLetterDesk
 from k2.ingestion.engine import Engine
@@ -96,7 +95,7 @@ class Service:
             try:
                 await self._stream(feed, supervisor)
             finally:
-                await self._shut_down(feed, supervisor, sink, readings)
+                await self._shut_down(sink, readings)
 
     def _open_dead_letters(self, parts: AsyncExitStack) -> None:
         try:
@@ -161,7 +160,7 @@ class Service:
         facts.waiting_for = ("registry", "exchange")
         schema = load_schema(KINDS[settings.feed.market, settings.feed.stream].schema_name)
         resolved = await resolve_schema(settings, schema, state, deadline)
-        facts.schema_source = resolved.source
+        facts.schema_source = SchemaSource.REGISTRY if resolved.source.value == "registry" else SchemaSource.PINNED
         facts.schema = (resolved.subject, str(resolved.schema_id), schema.fingerprint[:16])
         facts.waiting_for = ("exchange",)
         symbols = await self._learn_symbols(state)
@@ -174,7 +173,8 @@ class Service:
         feed = self._settings.feed
         if feed.rest_url is None:
             return await learn_symbols(self._settings, None, state)
-        async with _rest_client(self._settings) as rest:
+        options = RestOptions(tls=tls_context(self._settings), proxy=feed.proxy)
+        async with RestClient(feed.rest_url, feed.market, options) as rest:
             return await learn_symbols(self._settings, rest, state)
 
     def _pipeline(self, symbols: SymbolFacts, schema: object, schema_id: int, readings: Readings) -> Pipeline:
@@ -226,7 +226,7 @@ class Service:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _shut_down(self, feed: Feed, supervisor: Supervisor, sink: KafkaSink, readings: Readings) -> None:
+    async def _shut_down(self, sink: KafkaSink, readings: Readings) -> None:
         """Deliver what is left within the deadline; what cannot be delivered becomes dead letters."""
         deadline = time.monotonic() + self._settings.shutdown_timeout_s
         _log.info("Shutting down", in_flight=sink.in_flight, deadline_s=self._settings.shutdown_timeout_s)
@@ -240,16 +240,6 @@ class Service:
         sheet = readings.balance()
         level = _log.info if sheet.balanced else _log.critical
         level("Shutdown complete", **to_builtins(sheet), **({} if sheet.balanced else {"advice": "the books do not balance"}))
-
-
-@asynccontextmanager
-async def _rest_client(settings: Settings) -> AsyncIterator[RestClient]:
-    given = settings.feed
-    client = RestClient(given.rest_url or "", given.market, tls=tls_context(settings), proxy=given.proxy)
-    try:
-        yield client
-    finally:
-        await client.close()
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext:

@@ -16,12 +16,12 @@ from typing import TypeVar
 from msgspec import Struct
 
 from k2.errors import ConfigurationError, UnavailableError
-from k2.ingestion.adapters.topic_tail import last_identities
 from k2.ingestion.adapters.logs import get_logger
 from k2.ingestion.adapters.registry import SchemaRegistry, resolve_with_pins
 from k2.ingestion.adapters.registry_access import RegistryAccess, ResolvedSchema, SchemaPins
 from k2.ingestion.adapters.rest import RestClient, RestError
 from k2.ingestion.adapters.state import StateDirectory, StateWriteError
+from k2.ingestion.adapters.topic_tail import last_identities
 from k2.ingestion.adapters.topics import TopicSpec, ensure_topic
 from k2.ingestion.core.identity import foreign_identity
 from k2.ingestion.core.schemas import Schema

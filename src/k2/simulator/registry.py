@@ -33,7 +33,9 @@ class _Version(Struct, frozen=True):
     text: str
 
 
-class _RefusedError(Exception):
+class RegistryRefusalError(Exception):
+    """What a client is answered with an error status: Confluent's code and a message."""
+
     def __init__(self, status: int, code: int, message: str) -> None:
         super().__init__(message)
         self.status, self.code = status, code
@@ -77,6 +79,21 @@ class EmbeddedRegistry:
             await self._runner.cleanup()
             self._runner = None
 
+    @property
+    def subjects(self) -> list[str]:
+        """Names of the subjects that hold something, sorted."""
+        return sorted(self._subjects)
+
+    def hold(self, subject: str, text: str) -> int:
+        """
+        Put a schema under a subject as registering it would. Returns its id.
+
+        Raises:
+            RegistryRefusalError: it is incompatible with what the subject holds.
+        """
+        held = _find(self._subjects.get(subject, []), text) or self._add(subject, text)
+        return held.schema_id
+
     async def __aenter__(self) -> Self:
         return await self.start()
 
@@ -115,13 +132,13 @@ class EmbeddedRegistry:
         self.requests[f"{request.method} {resource.canonical if resource else request.path}"] += 1
         try:
             return await handler(request)
-        except _RefusedError as refusal:
+        except RegistryRefusalError as refusal:
             return _json({"error_code": refusal.code, "message": str(refusal)}, refusal.status)
         except web.HTTPException as error:
             return _json({"error_code": error.status, "message": f"HTTP {error.status} {error.reason}"}, error.status)
 
     async def _list_subjects(self, _: web.Request) -> web.Response:
-        return _json(sorted(self._subjects))
+        return _json(self.subjects)
 
     async def _list_versions(self, request: web.Request) -> web.Response:
         return _json([held.version for held in self._versions(request.match_info["subject"])])
@@ -135,14 +152,12 @@ class EmbeddedRegistry:
         text = await _schema_text(request)
         held = _find(self._versions(subject), text)
         if held is None:
-            raise _RefusedError(404, 40403, "Schema not found")
+            raise RegistryRefusalError(404, 40403, "Schema not found")
         return _json(_described(subject, held))
 
     async def _register(self, request: web.Request) -> web.Response:
         subject = request.match_info["subject"]
-        text = await _schema_text(request)
-        held = _find(self._subjects.get(subject, []), text) or self._add(subject, text)
-        return _json({"id": held.schema_id})
+        return _json({"id": self.hold(subject, await _schema_text(request))})
 
     def _add(self, subject: str, text: str) -> _Version:
         versions = self._subjects.get(subject, [])
@@ -151,7 +166,7 @@ class EmbeddedRegistry:
             message = (
                 f"Schema being registered is incompatible with an earlier schema for subject {subject!r}: {'; '.join(broken)}"
             )
-            raise _RefusedError(409, 409, message)
+            raise RegistryRefusalError(409, 409, message)
         schema_id = self._ids.setdefault(_compact(text), len(self._ids) + 1)
         held = _Version(schema_id, len(versions) + 1, text)
         self._subjects[subject] = [*versions, held]
@@ -184,7 +199,7 @@ class EmbeddedRegistry:
             return _json({"compatibilityLevel": self.levels[subject]})
         if request.query.get("defaultToGlobal", "").lower() == _TRUE:
             return _json({"compatibilityLevel": self.level})
-        raise _RefusedError(404, 40408, f"Subject '{subject}' does not have subject-level compatibility configured")
+        raise RegistryRefusalError(404, 40408, f"Subject '{subject}' does not have subject-level compatibility configured")
 
     async def _set_level(self, request: web.Request) -> web.Response:
         self.levels[request.match_info["subject"]] = level = await _level(request)
@@ -204,7 +219,7 @@ class EmbeddedRegistry:
         everywhere = ((subject, held) for subject, versions in self._subjects.items() for held in versions)
         found = [(subject, held) for subject, held in everywhere if str(held.schema_id) == wanted]
         if not found:
-            raise _RefusedError(404, 40403, f"Schema {wanted} not found")
+            raise RegistryRefusalError(404, 40403, f"Schema {wanted} not found")
         return found
 
     def _level_of(self, subject: str) -> str:
@@ -212,7 +227,7 @@ class EmbeddedRegistry:
 
     def _versions(self, subject: str) -> list[_Version]:
         if subject not in self._subjects:
-            raise _RefusedError(404, 40401, f"Subject '{subject}' not found.")
+            raise RegistryRefusalError(404, 40401, f"Subject '{subject}' not found.")
         return self._subjects[subject]
 
     def _version(self, subject: str, wanted: str) -> _Version:
@@ -221,7 +236,7 @@ class EmbeddedRegistry:
             return versions[-1]
         found = [held for held in versions if str(held.version) == wanted]
         if not found:
-            raise _RefusedError(404, 40402, f"Version {wanted} not found.")
+            raise RegistryRefusalError(404, 40402, f"Version {wanted} not found.")
         return found[0]
 
 
@@ -252,9 +267,9 @@ async def _body(request: web.Request) -> dict[str, Any]:
     try:
         body = json.loads(await request.text())
     except (ValueError, RecursionError) as error:
-        raise _RefusedError(400, 400, "Unable to process JSON") from error
+        raise RegistryRefusalError(400, 400, "Unable to process JSON") from error
     if not isinstance(body, dict):
-        raise _RefusedError(400, 400, "Unable to process JSON")
+        raise RegistryRefusalError(400, 400, "Unable to process JSON")
     return body
 
 
@@ -262,15 +277,15 @@ async def _schema_text(request: web.Request) -> str:
     body = await _body(request)
     text = body.get("schema")
     if body.get("schemaType", "AVRO") != "AVRO" or body.get("references") or not isinstance(text, str):
-        raise _RefusedError(422, 42201, "Invalid schema: only Avro without references is known here")
+        raise RegistryRefusalError(422, 42201, "Invalid schema: only Avro without references is known here")
     try:
         return parse_schema("schema", text).text
     except SchemaSyntaxError as error:
-        raise _RefusedError(422, 42201, f"Invalid schema: {error}") from error
+        raise RegistryRefusalError(422, 42201, f"Invalid schema: {error}") from error
 
 
 async def _level(request: web.Request) -> str:
     level = str((await _body(request)).get("compatibility", "")).upper()
     if level not in LEVELS:
-        raise _RefusedError(422, 42203, f"Invalid compatibility level. Valid values are {', '.join(LEVELS)}")
+        raise RegistryRefusalError(422, 42203, f"Invalid compatibility level. Valid values are {', '.join(LEVELS)}")
     return level

@@ -132,7 +132,7 @@ def test_a_property_switches_the_framing() -> None:
 )
 def test_each_futures_stream_has_one_path(stream: str, *, public: bool) -> None:
     """A futures stream is delivered below /public or below /market, never both."""
-    paths = [path for path in ("public", "market") if delivers(path, stream, legacy_is_public=False)]  # type: ignore[arg-type]
+    paths = [path for path in ("public", "market") if delivers(path, stream, legacy_is_public=False)]
     assert paths == ["public" if public else "market"]
     assert delivers("legacy", stream, legacy_is_public=False)
     assert delivers("legacy", stream, legacy_is_public=True) is public

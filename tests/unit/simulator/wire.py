@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from k2.simulator.generated import GeneratedMarket, GeneratedOptions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
     from websockets.asyncio.client import ClientConnection
@@ -67,7 +68,7 @@ async def stays_silent(client: ClientConnection, for_s: float = 0.15) -> bool:
 async def eventually(holds: Callable[[], bool]) -> bool:
     """Wait until something holds that the exchange learns a moment later than its client."""
     async with asyncio.timeout(PATIENCE_S):
-        while not holds():
+        while not holds():  # noqa: ASYNC110 - an exchange has no event for everything
             await asyncio.sleep(0.005)
     return True
 
@@ -78,6 +79,11 @@ async def get(exchange: Exchange, target: str, **options: Any) -> tuple[int, Any
         return response.status, await response.json(), dict(response.headers)
 
 
-async def stream_events(client: ClientConnection) -> AsyncIterator[Any]:
-    async for message in client:
-        yield json.loads(message)
+async def ended(client: ClientConnection) -> tuple[int, str]:
+    """Read to the end; its code and reason, 1006 where no close frame came."""
+    async with asyncio.timeout(PATIENCE_S):
+        try:
+            while True:
+                await client.recv(decode=False)
+        except ConnectionClosed as closed:
+            return (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (1006, "")

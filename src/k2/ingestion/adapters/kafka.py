@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from k2.ingestion.adapters.kafka_faults import open_client
 from k2.ingestion.adapters.kafka_statistics import ProducerStatistics, read_statistics
 from k2.ingestion.core.delivery import Fate, Verdict, verdict_on
 from k2.ingestion.core.outcome import Record
@@ -24,6 +25,7 @@ from k2.ingestion.core.tally import NS_PER_SECOND, DurationTally
 
 STATISTICS_INTERVAL_MS = 2_000
 HOLD_RETRY_NS = NS_PER_SECOND
+SLOW_ANSWER_NS = 3 * NS_PER_SECOND  # a broker that takes longer to acknowledge anything at all is taken for lost
 PUMP_AT_MOST = 4_096  # records moved from the overflow in one go: some 15 ms of the event loop
 LATENCY_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -104,7 +106,7 @@ class KafkaSink:
         self._broker_lost_since_ns: int | None = None
 
     def _new_producer(self, extra: Mapping[str, Any]) -> Producer:
-        return Producer({**self._config, **extra, "error_cb": self._on_client_error, "logger": self._logger})
+        return open_client(Producer, {**self._config, **extra, "error_cb": self._on_client_error}, self._logger)
 
     @property
     def fatal(self) -> str:
@@ -129,7 +131,7 @@ class KafkaSink:
         """
         unanswered_ns = self.now_ns - self._acknowledged_at_ns
         lost_ns = 0 if self._broker_lost_since_ns is None else self.now_ns - self._broker_lost_since_ns
-        return max(unanswered_ns, lost_ns) / NS_PER_SECOND
+        return max(lost_ns, unanswered_ns if unanswered_ns > SLOW_ANSWER_NS else 0) / NS_PER_SECOND
 
     def open_batch(self) -> ReadBatch:
         """Begin a read of the socket: its records are timed from now."""

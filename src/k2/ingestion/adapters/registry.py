@@ -13,7 +13,7 @@ import json
 import logging
 import shlex
 from collections.abc import Callable
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, Self, cast
 from urllib.parse import quote
 
 import httpx2
@@ -32,6 +32,7 @@ from k2.ingestion.adapters.registry_access import (
     SchemaPins,
     SchemaSource,
     holds_credentials,
+    normalised_url,
 )
 from k2.ingestion.adapters.registry_faults import CREDENTIALS_ADVICE, one_line, readable_failure, readable_refusal
 from k2.ingestion.adapters.state import StateWriteError
@@ -77,7 +78,14 @@ class SchemaRegistry:
         self.access = access
         self._client = _open(access, timeout_s)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
+        """Close the connections. May be called twice."""
         self._client.close()
 
     def resolve(self, subject: str, schema: Schema, *, register: bool) -> ResolvedSchema:
@@ -243,6 +251,7 @@ def _wire(schema: Schema) -> RegistrySchema:
 
 def _open(access: RegistryAccess, timeout_s: float) -> _Client:
     try:
+        normalised_url(access.url)  # ValueError for what is no address
         if holds_credentials(access.url):
             raise ConfigurationError(f"--schema-registry must hold no user name or password; {CREDENTIALS_ADVICE}")
         return _Client(_client_properties(access, timeout_s))

@@ -21,6 +21,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from k2.ingestion.core.avro_names import inlined
 from k2.ingestion.core.decimals import DecimalMemo
 from k2.ingestion.core.varint import HIGH, LENGTHS, PAIRS, SMALL, SMALL_LIMIT, encode_long
 
@@ -75,7 +76,7 @@ def compile_encoder(
     Raises:
         UnsupportedSchemaError: `schema` is outside what is compiled here.
     """
-    return _Compiler(schema, prefix, constants or {}, maps or {}).compile()
+    return _Compiler(inlined(schema), prefix, constants or {}, maps or {}).compile()
 
 
 class _Compiler:
@@ -94,7 +95,7 @@ class _Compiler:
         self._arguments = {name: f"value_{index}" for index, name in enumerate(names)}
         for field in self._schema["fields"]:
             self._field(field["name"], field["type"])
-        source = f"def encode({', '.join(self._arguments.values())}):\n    return join(({', '.join(self._merged())},))"
+        source = f"def encode({', '.join(self._arguments.values())}):\n    return join([{', '.join(self._merged())}])"
         exec(source, self._scope)  # noqa: S102 - the source is made here, from field types alone: no name or value of a schema is in it
         encoder: Encoder = self._scope["encode"]
         return encoder
@@ -114,7 +115,7 @@ class _Compiler:
             present, absent = encode_long(1 - null_index), encode_long(null_index)
             inner = _as_one(self._expressions(branch, argument))
             return [f"({absent!r} if {argument} is None else {present!r} + {inner})"]
-        kind = _kind(schema)
+        kind = kind_of(schema)
         if kind == "long":
             return [_long_expression(argument)]
         if kind in ("string", "bytes"):
@@ -127,7 +128,7 @@ class _Compiler:
 
     def _known_map(self, name: str, schema: Schema) -> None:
         branch, null_index = _optional_branch(schema) or (schema, None)
-        if _kind(branch) != "map" or _kind(branch["values"]) != "string":
+        if kind_of(branch) != "map" or kind_of(branch["values"]) != "string":
             raise UnsupportedSchemaError(f"{name} is no map of strings")
         if null_index is not None:
             self._pieces.append(encode_long(1 - null_index))
@@ -193,15 +194,15 @@ def _optional_branch(schema: Schema) -> tuple[Schema, int] | None:
     return schema[1 - null_index], null_index
 
 
-def _kind(schema: Schema) -> str:
+def kind_of(schema: Schema) -> str:
+    """A type's name in the tables of encoders, for a schema in canonical form."""
     if isinstance(schema, list):
         return "union"
     if isinstance(schema, str):
         return schema
     if schema.get("logicalType") == "decimal" and schema["type"] == "bytes":
         return "decimal"
-    kind = schema["type"]
-    return kind if isinstance(kind, str) else _kind(kind)
+    return str(schema["type"])
 
 
 def _string(text: str) -> bytes:
@@ -239,7 +240,7 @@ def value_encoder(schema: Schema) -> ValueEncoder:
     Raises:
         UnsupportedSchemaError: a type that is not compiled here (fixed, recursive names, unions of more than null and one type).
     """
-    kind = _kind(schema)
+    kind = kind_of(schema)
     if kind in _PRIMITIVES:
         return _PRIMITIVES[kind]
     builder = _BUILDERS.get(kind)

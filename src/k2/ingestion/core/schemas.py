@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import fastavro
 from fastavro.schema import SchemaParseException, UnknownType
@@ -85,10 +85,10 @@ def _json_object(name: str, text: str) -> dict[str, Any]:
         parsed = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise SchemaSyntaxError(f"{name} is not JSON: {error}") from error
-    shape = {"type": str, "name": str, "fields": list}
-    if not isinstance(parsed, dict) or any(not isinstance(parsed.get(key), kind) for key, kind in shape.items()):
+    is_record = isinstance(parsed, dict) and parsed.get("type") == "record"
+    if not is_record or not isinstance(parsed.get("name"), str) or not isinstance(parsed.get("fields"), list):
         raise SchemaSyntaxError(f"{name} is no Avro record with a name and fields")
-    return parsed
+    return cast("dict[str, Any]", parsed)
 
 
 def full_name(node: dict[str, Any], namespace: str) -> str:
