@@ -19,12 +19,12 @@ from k2.ingestion.adapters.registry_access import (
     ResolvedSchema,
     SchemaNotRegisteredError,
     SchemaPins,
-    SchemaSource,
     normalised_url,
     subject_of,
 )
 from k2.ingestion.adapters.schema_files import load_schema
 from k2.ingestion.adapters.state import StateDirectory, StateStore, StateWriteError
+from k2.ingestion.core.health import SchemaSource
 from k2.ingestion.core.schemas import Schema, parse_schema
 from k2.simulator.registry import EmbeddedRegistry
 
@@ -153,7 +153,7 @@ async def test_an_outage_is_bridged_by_the_pin(embedded: EmbeddedRegistry, tmp_p
     await embedded.stop()
     with StateDirectory(tmp_path) as state:
         pinned = await resolve_pinned(embedded.url, state)
-    assert (before.source, pinned.source) == (SchemaSource.REGISTRY, SchemaSource.PIN)
+    assert (before.source, pinned.source) == (SchemaSource.REGISTRY, SchemaSource.PINNED)
     assert (pinned.schema_id, pinned.version) == (before.schema_id, before.version)
     assert "gives no answer" in pinned.warnings[0]
 

@@ -56,7 +56,7 @@ async def test_confluents_serialisers_work_with_it(embedded: EmbeddedRegistry) -
     moment = time.time_ns() // 1_000
     trade = {
         "message_id": "binance.spot.aggTrade.BTCUSDT.7", "trade_id": "BINANCE-7", "symbol": "BTCUSDT", "exchange": "BINANCE",
-        "asset_class": "crypto", "timestamp": moment, "price": Decimal("1.5"), "quantity": Decimal("2"), "currency": "USDT",
+        "asset_class": "crypto", "timestamp": moment, "price": Decimal("1.5"), "quantity": Decimal(2), "currency": "USDT",
         "side": "BUY", "trade_conditions": [], "source_sequence": 7, "ingestion_timestamp": moment, "platform_sequence": None,
         "vendor_data": {"event_type": "aggTrade"},
     }  # fmt: skip

@@ -92,7 +92,7 @@ async def test_show_tells_what_the_registry_has(embedded: EmbeddedRegistry, caps
     capsys.readouterr()
     assert await k2("show", "--schema-registry", embedded.url, "--json") == 0
     shown = json.loads(capsys.readouterr().out)
-    assert (shown["text"], shown["fingerprint"]) == (load_schema("trade_v2").parsed, load_schema("trade_v2").fingerprint)
+    assert (shown["definition"], shown["fingerprint"]) == (load_schema("trade_v2").parsed, load_schema("trade_v2").fingerprint)
     assert shown["registry"] == {"subject": SUBJECT, "id": 1, "version": 1, "latest_version": 1, "compatibility": "BACKWARD"}
 
 

@@ -102,7 +102,7 @@ def run_show(arguments: Arguments) -> int:
     schema = load_schema(arguments.schema or DEFAULT_SCHEMA)
     access = _access(arguments)
     held = _held(access, _subject(arguments, schema), schema) if access else None
-    data = {"schema": schema.name, "fingerprint": schema.fingerprint, "text": schema.parsed, "registry": held}
+    data = {"schema": schema.name, "fingerprint": schema.fingerprint, "definition": schema.parsed, "registry": held}
     _print(arguments, data, [schema.text.rstrip(), *([] if held is None else [_held_line(held)])])
     return EXIT_OK
 

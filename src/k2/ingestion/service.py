@@ -13,10 +13,11 @@ import signal
 import ssl
 import time
 from contextlib import AsyncExitStack
+from typing import Any
 
 from msgspec import to_builtins
 
-from k2.errors import ConfigurationError, FatalError
+from k2.errors import ConfigurationError, FatalError, K2Error
 from k2.ingestion.adapters.dead_letters import BoxState, DeadLetterBox
 from k2.ingestion.adapters.feed.feed import Endpoint, Feed
 from k2.ingestion.adapters.feed.policy import FeedPolicy
@@ -30,7 +31,7 @@ from k2.ingestion.adapters.rest import RestClient, RestOptions
 from k2.ingestion.adapters.schema_files import load_schema
 from k2.ingestion.adapters.state import StateDirectory
 from k2.ingestion.core.backpressure import Limits
-from k2.ingestion.core.health import SchemaSource, evaluate, liveness, readiness
+from k2.ingestion.core.health import evaluate, liveness, readiness
 from k2.ingestion.core.pipeline import Pipeline
 from k2.ingestion.dead_letter_desk import DeadLetterDesk
 from k2.ingestion.engine import Engine
@@ -38,7 +39,7 @@ from k2.ingestion.exchanges.binance import mapping
 from k2.ingestion.exchanges.binance.streams import KINDS, build_rows
 from k2.ingestion.exchanges.binance.urls import dial_url
 from k2.ingestion.happenings import Happenings
-from k2.ingestion.readings import Readings, StartFacts
+from k2.ingestion.readings import Readings
 from k2.ingestion.settings import Settings
 from k2.ingestion.startup import Deadline, SymbolFacts, learn_symbols, prepare_topic, resolve_schema
 from k2.ingestion.supervisor import Supervisor
@@ -160,7 +161,7 @@ class Service:
         facts.waiting_for = ("registry", "exchange")
         schema = load_schema(KINDS[settings.feed.market, settings.feed.stream].schema_name)
         resolved = await resolve_schema(settings, schema, state, deadline)
-        facts.schema_source = SchemaSource.REGISTRY if resolved.source.value == "registry" else SchemaSource.PINNED
+        facts.schema_source = resolved.source
         facts.schema = (resolved.subject, str(resolved.schema_id), schema.fingerprint[:16])
         facts.waiting_for = ("exchange",)
         symbols = await self._learn_symbols(state)
@@ -217,7 +218,7 @@ class Service:
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                task.result()
+                _raise_as_ours(task)
             if supervisor.fatal:
                 raise FatalError(supervisor.fatal)
         finally:
@@ -240,6 +241,17 @@ class Service:
         sheet = readings.balance()
         level = _log.info if sheet.balanced else _log.critical
         level("Shutdown complete", **to_builtins(sheet), **({} if sheet.balanced else {"advice": "the books do not balance"}))
+
+
+def _raise_as_ours(task: asyncio.Future[Any]) -> None:
+    """A defect of ours must end the client in order, with its books written, and not in a traceback."""
+    error = task.exception()
+    if error is None:
+        return
+    if isinstance(error, K2Error):
+        raise error
+    _log.critical("Unexpected error", error=repr(error), exc_info=error)
+    raise FatalError(f"unexpected {type(error).__name__}: {error}; please report this with the log") from error
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext:
@@ -268,6 +280,3 @@ def install_signals(service: Service) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
-
-
-__all__ = ["Service", "StartFacts", "install_signals", "tls_context"]

@@ -32,6 +32,7 @@ class Supervisor:
         self._happenings, self._desk, self._stop = happenings, desk, stop
         self.fatal = ""
         self._feed: Feed | None = None
+        self._refused_streams = 0
 
     def attach(self, engine: Engine, sink: KafkaSink, readings: Readings, limits: Limits) -> None:
         """The parts to watch; they report here, so they exist only after us."""
@@ -115,14 +116,21 @@ class Supervisor:
         self._happenings.connecting(attempt)
 
     def connected(self, url: str) -> None:
+        self._refused_streams = 0
         self._happenings.connected(url)
 
     def subscribed(self, streams: Sequence[str]) -> None:
-        self._readings.set_connected(True)
         self._happenings.subscribed(streams)
+        self._see_whether_all_stream()
 
     def subscription_refused(self, streams: Sequence[str], error: str) -> None:
+        self._refused_streams += len(streams)
         self._happenings.subscription_refused(streams, error)
+        self._see_whether_all_stream()
+
+    def _see_whether_all_stream(self) -> None:
+        every_answered = self._feed is not None and self._feed.connected
+        self._readings.set_connected(every_answered and not self._refused_streams)
 
     def disconnected(self, cause: Cause, closed: LinkClosed) -> None:
         self._readings.set_connected(False)

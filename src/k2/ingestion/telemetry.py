@@ -241,12 +241,7 @@ CATALOGUE: tuple[MetricRow, ...] = (
     MetricRow(
         "k2_producer_batch_bytes", "gauge", "Average bytes of a batch over librdkafka's last window.", lambda r: r.batch_bytes
     ),
-    MetricRow(
-        "k2_kafka_up",
-        "gauge",
-        "1 while a broker is connected and answers.",
-        lambda r: not r.sink.broker_lost_for_s,
-    ),  # a slow answer of less than a second is no outage
+    MetricRow("k2_kafka_up", "gauge", "1 while a broker is connected and answers.", lambda r: not r.sink.broker_lost_for_s),
     MetricRow(
         "k2_reading_state",
         "gauge",

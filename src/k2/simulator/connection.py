@@ -158,8 +158,11 @@ class Connection:
         self._close_done = asyncio.Event()
         self.ending = self.ending or Ending("server", code, reason)
         try:
-            with suppress(ConnectionError):
+            # The library's own timeout leaves out a client that reads nothing, and with it our close frame.
+            async with asyncio.timeout(self._options.close_timeout_s):
                 await self._ws.close(code=code, message=reason.encode())
+        except (TimeoutError, ConnectionError):
+            self._transport.abort()
         finally:
             self._close_done.set()
 

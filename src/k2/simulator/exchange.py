@@ -9,8 +9,10 @@ paced one cuts off a reader that falls too far behind, as the real exchange does
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections import Counter, deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -77,7 +79,7 @@ class Exchange:
         except OSError as error:
             await runner.cleanup()
             address = f"{self.options.host}:{self.options.port}"
-            raise ConfigurationError(f"cannot listen on {address}: {error.strerror}; choose another --port") from error
+            raise ConfigurationError(f"cannot listen on {address}: {_reason(error)}; choose another --port") from error
         self._runner, self.port = runner, runner.addresses[0][1]
         if self._start_mode() == "at_once":
             self.begin()
@@ -87,7 +89,8 @@ class Exchange:
         """Close every connection and the port. The market keeps its place: another exchange may go on with it."""
         if self._pump_task:
             self._pump_task.cancel()
-            await asyncio.wait([self._pump_task])
+            with suppress(asyncio.CancelledError):
+                await self._pump_task
         self._injector.stop()
         await asyncio.gather(*(connection.close(GOING_AWAY, "exchange stopped") for connection in self._hub.open))
         if self._runner:
@@ -249,3 +252,8 @@ class Exchange:
                 "exhausted": self.exhausted.is_set(),
             }
         )
+
+
+def _reason(error: OSError) -> str:
+    """The system's own words; asyncio hides them in a longer text."""
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror)

@@ -44,6 +44,8 @@ class Garbage(Struct, frozen=True, tag_field="kind", tag="garbage"):
     """
     Send malformed frames: those of `names` (see `k2.simulator.garbage.NAMES`; none means all), then the bytes in `frames`.
 
+    The named ones come in the envelope of combined connections, whatever the framing of the connection.
+
     Args:
         stream: The stream they pretend to belong to; by default the connection's first stream of trades.
         frames: Sent as they are, as text. Base64 in JSON.

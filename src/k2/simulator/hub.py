@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-import msgspec
 from msgspec import Struct
 
+from k2.simulator.recording import trade_id
 from k2.simulator.streams import delivers
 
 if TYPE_CHECKING:
@@ -25,14 +25,6 @@ class Withheld(Struct):
 
     remaining: int | None
     hidden_from_rest: bool = False
-
-
-class _Ids(Struct):
-    a: int = -1
-    t: int = -1
-
-
-_decode_ids = msgspec.json.Decoder(_Ids).decode
 
 
 class Hub:
@@ -109,8 +101,7 @@ class Hub:
             return False
         self.withheld_frames[frame.stream] += 1
         if rule.hidden_from_rest:
-            ids = _decode_ids(frame.raw)
-            self.hidden_ids.setdefault(frame.stream, set()).add(max(ids.a, ids.t))
+            self.hidden_ids.setdefault(frame.stream, set()).add(trade_id(frame))
         if rule.remaining is not None:
             rule.remaining -= 1
             if not rule.remaining:

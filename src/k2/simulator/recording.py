@@ -125,7 +125,7 @@ def _recorded(lines: Iterable[_Line]) -> Iterator[RecordedFrame]:
     for line in lines:
         first_s = line.at_s if first_s is None else first_s
         if (frame := _frame(line.body)) is not None:
-            yield RecordedFrame(line.at_s - first_s, frame, _trade_id(frame))
+            yield RecordedFrame(line.at_s - first_s, frame, trade_id(frame))
 
 
 def _frame(body: bytes) -> Frame | None:
@@ -140,7 +140,8 @@ def _frame(body: bytes) -> Frame | None:
     return Frame(body[opening + 1 : closing].decode(errors="replace"), body, data_key + len(b'"data":'))
 
 
-def _trade_id(frame: Frame) -> int:
+def trade_id(frame: Frame) -> int:
+    """The exchange's id of a trade or an aggregated trade; -1 for every other frame."""
     if frame.stream.partition("@")[2] not in TRADE_KINDS:
         return -1
     try:

@@ -235,27 +235,21 @@ async def test_nothing_arrives_after_an_abort(transport: Transport) -> None:
 
     async def handler(peer: Peer) -> None:
         await peer.accept()
+        await peer.receive_kind(TEXT)
         peer.writer.write(frame(TEXT, b"x" * 100) * 50)
         await peer.until_gone()
-
-    links: list[Link] = []
 
     class Aborting(Frames):
         def on_frame(self, frame: bytes, /) -> None:
             self.append(frame)
             if len(self) == 3:
-                links[0].abort()
+                link.abort()
 
     frames = Aborting()
     async with listening(handler) as port:
-
-        async def connect_and_wait() -> LinkClosed:
-            links.append(await opened(transport, port, frames))
-            return await ended(links[0])
-
-        # The first frames may come before `open` returns, so the server waits for nothing and the sink for the link.
-        closing = asyncio.ensure_future(connect_and_wait())
-        assert await closing == LinkClosed(1006, "", by_us=True)
+        link = await opened(transport, port, frames)
+        link.send("go")
+        assert await ended(link) == LinkClosed(1006, "", by_us=True)
     assert len(frames) == 3
 
 
@@ -478,6 +472,18 @@ async def test_unknown_certificate_is_rejected(transport: Transport) -> None:
         with pytest.raises(ConnectFailedError, match="certificate") as failure:
             await transport.open(f"wss://127.0.0.1:{port}/stream", Frames(), OPTIONS)
     assert failure.value.kind is ConnectFailure.TLS
+
+
+async def test_tls_that_breaks_off_is_told(transport: Transport) -> None:
+    """A server that hangs up in the middle of the TLS handshake is a reset."""
+
+    async def handler(peer: Peer) -> None:
+        await peer.reader.read(10)
+
+    async with listening(handler) as port:
+        with pytest.raises(ConnectFailedError) as failure:
+            await transport.open(f"wss://127.0.0.1:{port}/", Frames(), OPTIONS)
+    assert failure.value.kind is ConnectFailure.RESET
 
 
 async def test_tls_that_never_answers_times_out(transport: Transport) -> None:

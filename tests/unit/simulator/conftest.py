@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import pytest
-from unit.simulator.wire import small_market
 
 from k2.simulator.exchange import Exchange
 from k2.simulator.options import options_for
+from unit.simulator.wire import small_market
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

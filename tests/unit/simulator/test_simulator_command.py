@@ -10,13 +10,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from unit.simulator.wire import recording_path
 from websockets.asyncio.client import connect
 
 from k2.cli import exchange as command
 from k2.errors import ConfigurationError
 from k2.simulator import faults
+from k2.simulator.market import Window
 from k2.simulator.plan import make_plan
+from unit.simulator.wire import recording_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +47,7 @@ async def test_the_command_serves_until_it_is_told_to_end(number: signal.Signals
     """It prints its addresses when ready, and a summary and exit code 0 at the end."""
     process = await _started("--json", "--rate", "max", "--count", "50", "--symbols", "BTCUSDT", "ETHUSDT")
     ready = await _line(process)
-    async with connect(ready["ws_url"] + "/ws/btcusdt@aggTrade", proxy=None) as client:
+    async with connect(ready["ws_url"] + "/ws/btcusdt@aggTrade", proxy=None, max_queue=None) as client:
         for _ in range(25):
             await client.recv()
     process.send_signal(number)
@@ -96,10 +97,10 @@ def test_wrong_options_are_one_line_and_exit_code_2(capsys: pytest.CaptureFixtur
     command.add_parser(parser.add_subparsers())
     args = parser.parse_args(["exchange", "--rate", "fast", "--port", "70000", "--times", "now"])
     assert args.run(args) == 2
-    assert capsys.readouterr().err.splitlines() == [
+    assert capsys.readouterr().err == (
         "k2 exchange: --times is for a recording only; --rate is 'fast', but must be a number above 0, or max; "
-        "--port is '70000', but must be an integer from 0 to 65535"
-    ]
+        "--port is '70000', but must be an integer from 0 to 65535\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -151,13 +152,7 @@ def test_a_market_goes_on_by_the_clock_unless_it_is_to_be_repeated(values: dict[
     plan = make_plan(values)
     plan.market.begin(0.0, 1_763_700_000_000)
     plan.market.pull(0.0, (), 0)
-    assert (plan.market.history("trade", "BTCUSDT", _newest()) == []) is repeatable
-
-
-def _newest() -> Any:
-    from k2.simulator.market import Window  # noqa: PLC0415 - this helper only
-
-    return Window(limit=1)
+    assert (plan.market.history("trade", "BTCUSDT", Window(limit=1)) == []) is repeatable
 
 
 async def test_a_real_recording_is_served() -> None:
@@ -166,7 +161,7 @@ async def test_a_real_recording_is_served() -> None:
         "--json", "--recording", str(recording_path("usdm_multi_20210722.txt")), "--speed", "max", "--times", "now"
     )
     ready = await _line(process)
-    async with connect(ready["ws_url"] + "/stream?streams=sushiusdt@aggTrade", proxy=None) as client:
+    async with connect(ready["ws_url"] + "/stream?streams=sushiusdt@aggTrade", proxy=None, max_queue=None) as client:
         first = json.loads(await asyncio.wait_for(client.recv(), 10))
     process.terminate()
     await asyncio.wait_for(process.communicate(), 30)

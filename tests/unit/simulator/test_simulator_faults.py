@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
-from unit.simulator.wire import ask, dial, ended, eventually, get, receive, small_market, stays_silent
 from websockets.exceptions import InvalidStatus
 
 from k2.simulator import faults, garbage
 from k2.simulator.market import Venue
+from unit.simulator.wire import ask, dial, ended, eventually, get, receive, small_market, stays_silent
 
 if TYPE_CHECKING:
-    from unit.simulator.conftest import Serve
-
     from k2.simulator.exchange import Exchange
+    from unit.simulator.conftest import Serve
 
 
 async def test_close_sends_code_and_reason(serve: Serve) -> None:
@@ -61,7 +60,7 @@ async def test_silence_leaves_the_connection_open(serve: Serve) -> None:
         await exchange.inject(faults.Silence())
         while not await stays_silent(client):
             pass
-        pong = await client.ping()
+        pong = asyncio.ensure_future(await client.ping())
         assert await eventually(lambda: len(exchange.connections[0].pings) == 1)
         assert not pong.done()
         assert exchange.connections[0].open
@@ -165,12 +164,10 @@ def test_garbage_is_what_its_name_says(name: str, venue: Venue) -> None:
 async def test_garbage_goes_out_as_it_is(serve: Serve) -> None:
     """All kinds at once, invalid text included; what was handed in comes last; the counters know."""
     exchange = await serve()
-    received: list[Any] = []
     async with aiohttp.ClientSession() as session, session.ws_connect(exchange.ws_url + "/stream") as client:
         names = tuple(name for name in garbage.NAMES if name != "not_utf8")
         await exchange.inject(faults.Garbage(names, frames=(b"mine",)))
-        for _ in range(len(names) + 1):
-            received.append(await client.receive(timeout=5))
+        received = [await client.receive(timeout=5) for _ in range(len(names) + 1)]
         await exchange.inject(faults.Garbage(("not_utf8",)))
         assert (await client.receive(timeout=5)).type is aiohttp.WSMsgType.ERROR
     assert received[-1].data == "mine"
@@ -218,7 +215,7 @@ def test_a_fault_can_be_named_alone(kind: str) -> None:
         ("explode", "no fault is named 'explode'; known: close"),
         ("skip", "symbol"),
         ('{"kind":"close","code":[]}', "int"),
-        ("{", "JSON"),
+        ("{", "truncated"),
     ],
 )
 def test_a_wrong_fault_says_what_is_wrong(text: str, complaint: str) -> None:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from k2.simulator import protocol
@@ -95,6 +95,7 @@ def test_the_documented_shape_of_errors_can_be_chosen() -> None:
     assert (reply["code"], reply["id"], "error" in reply) == (2, 4, False)
 
 
+@settings(deadline=None)
 @given(st.text() | st.binary())
 def test_any_text_is_answered_or_not_json(text: str | bytes) -> None:
     """Whatever a client sends has an answer, or is reported as no JSON."""

@@ -6,14 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from unit.simulator.wire import dial, get, receive, small_market
 
 from k2.simulator import weight
+from unit.simulator.wire import dial, get, receive, small_market
 
 if TYPE_CHECKING:
-    from unit.simulator.conftest import Serve
-
     from k2.simulator.exchange import Exchange
+    from unit.simulator.conftest import Serve
 
 
 async def _exhausted(exchange: Exchange) -> Exchange:

@@ -41,8 +41,8 @@ def small_market(**options: Any) -> GeneratedMarket:
 
 
 def dial(exchange: Exchange, target: str, **options: Any) -> AbstractAsyncContextManager[ClientConnection]:
-    """A client that neither pings by itself nor offers compression, unless told otherwise."""
-    defaults = {"proxy": None, "compression": None, "ping_interval": None, "close_timeout": 1.0}
+    """A client that reads all it is sent, neither pings by itself nor offers compression, unless told otherwise."""
+    defaults = {"max_queue": None, "proxy": None, "compression": None, "ping_interval": None, "close_timeout": 1.0}
     return connect(exchange.ws_url + target, **{**defaults, **options})
 
 

@@ -140,9 +140,7 @@ class KafkaSink:
 
     def send(self, record: Record, batch: ReadBatch) -> None:
         """Take a record for delivery. Never waits, never raises, never passes an older one."""
-        if self._must_wait:
-            self._waiting.append((record, batch))
-        elif not self._produced(record, batch):
+        if self._must_wait or not self._produced(record, batch):
             self._waiting.append((record, batch))
             self._must_wait = True
 

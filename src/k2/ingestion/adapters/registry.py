@@ -30,13 +30,13 @@ from k2.ingestion.adapters.registry_access import (
     ResolvedSchema,
     SchemaNotRegisteredError,
     SchemaPins,
-    SchemaSource,
     holds_credentials,
     normalised_url,
 )
 from k2.ingestion.adapters.registry_faults import CREDENTIALS_ADVICE, one_line, readable_failure, readable_refusal
 from k2.ingestion.adapters.state import StateWriteError
 from k2.ingestion.core.compatibility import BACKWARD_OR_STRONGER, differences
+from k2.ingestion.core.health import SchemaSource
 from k2.ingestion.core.schemas import Schema
 
 REQUEST_TIMEOUT_S = 5.0
@@ -237,7 +237,7 @@ async def resolve_with_pins(
         pinned = pins.find(url, subject, schema.fingerprint)
         if pinned is None:
             raise
-        return ResolvedSchema(subject, *pinned, SchemaSource.PIN, (str(away),))
+        return ResolvedSchema(subject, *pinned, SchemaSource.PINNED, (str(away),))
     try:
         pins.save(url, schema.fingerprint, resolved)
     except StateWriteError as error:

@@ -6,7 +6,6 @@ Apart from `registry` so that the settings can be read without loading an HTTP c
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +14,7 @@ from msgspec import Struct
 
 from k2.errors import ConfigurationError, UnavailableError
 from k2.ingestion.adapters.state import StateStore
+from k2.ingestion.core.health import SchemaSource
 
 PINS_NAME = "schema-pins"
 PINS_VERSION = 1
@@ -80,13 +80,6 @@ class RegistryAccess(Struct, frozen=True):
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         shown = {name: getattr(self, name) for name in self.__struct_fields__}
         return list((shown | {"password": shown["password"] and "…"}).items())
-
-
-class SchemaSource(StrEnum):
-    """Who told a schema id: the registry just now, or the state directory from an earlier start."""
-
-    REGISTRY = "registry"
-    PIN = "pin"
 
 
 class ResolvedSchema(Struct, frozen=True):

@@ -54,6 +54,7 @@ def last_identities(
             return TopicTail(
                 warnings=(f"topic {topic} could not be read, so what it holds is not checked (ACL Read is missing)",)
             )
+        consumer.consume(_BATCH, timeout=0.1)  # serves the callback that tells the reason
         raise faults.explain(failure) from failure
     finally:
         consumer.close()

@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from k2.ingestion.core.avro_names import inlined
 from k2.ingestion.core.decimals import DecimalMemo
-from k2.ingestion.core.varint import HIGH, LENGTHS, PAIRS, SMALL, SMALL_LIMIT, encode_long
+from k2.ingestion.core.varint import HIGH, LENGTHS, PAIRS, SMALL, SMALL_LIMIT, TIMES, encode_long
 
 Schema = Any  # a parsed .avsc: str, list or dict
 Encoder = Callable[..., bytes]
@@ -86,7 +86,7 @@ class _Compiler:
         self._schema, self._constants, self._maps = schema, constants, maps
         self._pieces: list[bytes | str] = [prefix]
         self._scope: dict[str, Any] = {
-            "join": b"".join, "PAIRS": PAIRS, "SMALL": SMALL, "HIGH": HIGH, "LENGTHS": LENGTHS, "encode_long": encode_long,
+            "join": b"".join, "PAIRS": PAIRS, "SMALL": SMALL, "HIGH": HIGH, "LENGTHS": LENGTHS, "TIMES": TIMES, "encode_long": encode_long,
         }  # fmt: skip
         self._arguments: dict[str, str] = {}
 
@@ -116,6 +116,8 @@ class _Compiler:
             inner = _as_one(self._expressions(branch, argument))
             return [f"({absent!r} if {argument} is None else {present!r} + {inner})"]
         kind = kind_of(schema)
+        if kind == "timestamp":
+            return [f"TIMES[{argument}]"]
         if kind == "long":
             return [_long_expression(argument)]
         if kind in ("string", "bytes"):
@@ -202,6 +204,8 @@ def kind_of(schema: Schema) -> str:
         return schema
     if schema.get("logicalType") == "decimal" and schema["type"] == "bytes":
         return "decimal"
+    if schema["type"] == "long" and str(schema.get("logicalType", "")).startswith("timestamp-"):
+        return "timestamp"
     return str(schema["type"])
 
 
@@ -226,6 +230,7 @@ _PRIMITIVES: dict[str, ValueEncoder] = {
     "boolean": lambda value: b"\1" if value else b"\0",
     "int": _encode_int,
     "long": encode_long,
+    "timestamp": encode_long,
     "float": _FLOAT,
     "double": _DOUBLE,
     "string": lambda value: _string(value if isinstance(value, str) else value.decode()),

@@ -10,6 +10,7 @@ Source: Avro 1.12 specification, "Primitive types".
 from __future__ import annotations
 
 _MEMO_ENTRIES = 65_536
+_TIMES_REMEMBERED = 1_024
 _ZIGZAG_LIMIT = 1 << 64
 
 # Two groups with their continuation bits set: what stands for 14 bits that are not the last ones.
@@ -58,6 +59,20 @@ def encode_long(number: int) -> bytes:
     if zigzagged < SMALL_LIMIT:
         return SMALL[zigzagged]
     return PAIRS[zigzagged & 0x3FFF] + PAIRS[zigzagged >> 14 & 0x3FFF] + HIGH[zigzagged >> 28]
+
+
+class _TimeMemo(dict[int, bytes]):
+    """A time to its Avro long. One read of the socket has one receive time, and trades come many to a millisecond."""
+
+    def __missing__(self, time: int) -> bytes:
+        encoded = encode_long(time)
+        if len(self) >= _TIMES_REMEMBERED:
+            self.clear()
+        self[time] = encoded
+        return encoded
+
+
+TIMES = _TimeMemo()
 
 
 class _LengthMemo(dict[int, bytes]):

@@ -181,6 +181,33 @@ class PicowsLink(WSListener):
     }
 
 
+class _HandshakeFilter:
+    """
+    The loop's exception handler, less one kind of complaint.
+
+    aiofastnet, under picows, reports a TLS handshake that the peer broke off to the loop as well as raising it, and does so with
+    an exception's class in place of one, which Python's own handler prints as a crash. The raised one is enough.
+    """
+
+    def __init__(self, inner: Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None) -> None:
+        self._inner = inner
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if isinstance(context.get("exception"), type):
+            return
+        if self._inner is not None:
+            self._inner(loop, context)
+        else:
+            loop.default_exception_handler(context)
+
+    @classmethod
+    def install(cls) -> None:
+        loop = asyncio.get_running_loop()
+        inner = loop.get_exception_handler()
+        if not isinstance(inner, cls):
+            loop.set_exception_handler(cls(inner))
+
+
 def _discard(_: bytes) -> None:
     """Where the frames of an aborted link go."""
 
@@ -208,6 +235,7 @@ async def _handshake(url: str, link: PicowsLink, sock: socket.socket, options: L
     tls: dict[str, Any] = {}
     if url.startswith("wss:"):
         # A peer that answers neither must not keep a closed link alive for asyncio's 30 s.
+        _HandshakeFilter.install()
         tls = {"ssl_context": options.tls or system_tls(), "ssl_shutdown_timeout": options.close_timeout_s}
     await ws_connect(
         lambda _request, _response: link,

@@ -1,0 +1,205 @@
+"""The real client as a process of its own: how it is started, what its log tells, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from k2.demo.options import DemoOptions
+from k2.demo.parts import PARTITIONS
+from k2.demo.sheet import ClientSheet
+from k2.demo.text import printable
+from k2.errors import EXIT_CONFIGURATION, EXIT_UNAVAILABLE, ConfigurationError, FatalError, K2Error, UnavailableError
+from k2.ingestion.options import FEED, OPTIONS
+
+MODULE = "k2.ingestion.binance_client"
+SHUTDOWN_TIMEOUT_S = 8
+END_TIMEOUT_S = SHUTDOWN_TIMEOUT_S + 4.0
+_LONGEST_LINE_BYTES = 1 << 20
+_PROBLEMS = frozenset({"warning", "error", "critical"})
+_ORDINARY_WARNINGS = frozenset({"Dead letters"})  # that a temporary directory does not last is the demo's intention
+_DETAILS = ("kind", "status", "detail", "error")
+
+Event = dict[str, Any]
+
+
+def arguments(options: DemoOptions, directory: Path, *, bootstrap: str, registry_url: str) -> list[str]:
+    """The client's command line without the exchange's address."""
+    given: dict[str, object] = {
+        "--market": options.market,
+        "--stream": options.stream,
+        "--kafka-bootstrap": bootstrap,
+        "--schema-registry": registry_url,
+        "--topic-prefix": options.topic_prefix,
+        "--partitions": PARTITIONS,
+        "--state-dir": directory / "state",
+        "--dead-letter-dir": letters_directory(directory),
+        "--http-host": "127.0.0.1",
+        "--http-port": 0,
+        "--log-file": directory / "client.log",
+        "--log-format": "json",
+        "--shutdown-timeout": SHUTDOWN_TIMEOUT_S,
+    }
+    return ["--symbols", *options.symbols, *(str(word) for pair in given.items() for word in pair)]
+
+
+def letters_directory(directory: Path) -> Path:
+    return directory / "dead-letters"
+
+
+def environment(inherited: Mapping[str, str], *, live: bool) -> dict[str, str]:
+    """
+    What the client inherits: nothing that would set an option of its own.
+
+    For the real exchange its address, proxy and certificates may come from the environment, as they would for the client alone.
+    """
+    removed = [option for option in OPTIONS if not (live and option in FEED)]
+    names = {name for option in removed for name in (option.variable, option.file_variable)}
+    return {name: value for name, value in inherited.items() if name not in names}
+
+
+class ClientLog:
+    """
+    What the client's output has told so far.
+
+    Attributes:
+        health_url: Where its health is served; empty until it says so.
+        sheet: Its balance sheet, once it has shut down.
+        last_problem: The latest warning or error, readable.
+        last_words: The latest line on standard error, without the program's name.
+    """
+
+    def __init__(self) -> None:
+        self.health_url = ""
+        self.sheet: ClientSheet | None = None
+        self.last_problem = ""
+        self.last_words = ""
+
+    def take_stdout(self, line: bytes) -> None:
+        with suppress(ValueError):  # whatever else a library prints is not for us
+            event = json.loads(line)
+            if isinstance(event, dict):
+                self._take(event)
+
+    def take_stderr(self, line: bytes) -> None:
+        text = line.decode(errors="replace").strip()
+        if text:
+            self.last_words = printable(text.removeprefix("binance_client: "))
+
+    def _take(self, event: Event) -> None:
+        name = event.get("event")
+        if name == "Serving health and metrics":
+            self.health_url = f"{event['address']}/health"
+        elif name == "Shutdown complete":
+            self.sheet = msgspec.convert(event, ClientSheet)
+        elif event.get("level") in _PROBLEMS and name not in _ORDINARY_WARNINGS:
+            self.last_problem = readable(event)
+
+
+def readable(event: Event) -> str:
+    """A log event as one sentence: what happened, its details, and what to do about it."""
+    details = ", ".join(str(event[name]) for name in _DETAILS if event.get(name) not in {None, ""})
+    advice = f"; {event['advice']}" if event.get("advice") else ""
+    return printable(f"{event.get('event', '')}{f': {details}' if details else ''}{advice}")
+
+
+def failure(exit_code: int, log: ClientLog) -> K2Error:
+    """The error that a client which ended by itself stands for."""
+    cause = log.last_words or log.last_problem or "it left no word about why"
+    if exit_code == EXIT_CONFIGURATION:
+        return ConfigurationError(cause)
+    if exit_code == EXIT_UNAVAILABLE:
+        return UnavailableError(cause)
+    return FatalError(f"the client ended with exit code {exit_code}: {cause}")
+
+
+class ClientProcess:
+    """A running client. `close` it on every way out: it never outlives this process, not even one that is killed."""
+
+    def __init__(self, process: asyncio.subprocess.Process, directory: Path | None) -> None:
+        self.log = ClientLog()
+        self._process = process
+        self._guard = _Guard(process.pid, directory)
+        self._readers = asyncio.gather(self._follow(process.stdout, self.log.take_stdout),
+                                       self._follow(process.stderr, self.log.take_stderr))  # fmt: skip
+
+    @classmethod
+    async def start(cls, words: list[str], env: Mapping[str, str], directory: Path | None) -> ClientProcess:
+        """
+        Start it.
+
+        Args:
+            directory: Removed as well if this process is killed; None to leave everything.
+        """
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", MODULE, *words, env=env, limit=_LONGEST_LINE_BYTES,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for us: a second signal would cut the client's orderly end short
+        )  # fmt: skip
+        return cls(process, directory)
+
+    @property
+    def exit_code(self) -> int | None:
+        return self._process.returncode
+
+    async def stop(self) -> int:
+        """
+        Ask for the orderly end and wait for it. Returns the exit code.
+
+        Raises:
+            FatalError: it did not end in time.
+        """
+        with suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(END_TIMEOUT_S):
+                await self._process.wait()
+                await self._readers
+        except TimeoutError:
+            raise FatalError(f"the client did not end within {END_TIMEOUT_S:.0f} s of being asked to") from None
+        return self._process.returncode or 0
+
+    async def close(self) -> None:
+        """Kill it if it still runs."""
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+        self._readers.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._readers
+        self._guard.dismiss()
+
+    @staticmethod
+    async def _follow(stream: asyncio.StreamReader | None, take: Any) -> None:
+        assert stream is not None  # noqa: S101 - for the type checker: both are pipes
+        async for line in stream:
+            take(line)
+
+
+class _Guard:
+    """
+    Clears the client away if this process dies without a chance to do so.
+
+    A shell waits for the end of a pipe whose other end only this process holds.
+    """
+
+    def __init__(self, pid: int, directory: Path | None) -> None:
+        words = ["/bin/sh", "-c", 'read -r _; kill -9 "$1"; rm -rf "$2"', "k2-demo-guard", str(pid), str(directory or "")]
+        self._shell = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, cwd=os.sep
+        )  # noqa: S603 - words of our own
+
+    def dismiss(self) -> None:
+        self._shell.kill()
+        self._shell.communicate()

@@ -1,0 +1,94 @@
+"""The parts around the client that this process plays itself: a Kafka broker, a schema registry and an exchange, all on loopback."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
+from confluent_kafka import KafkaException, Producer
+
+from k2.demo.options import DemoOptions
+from k2.errors import FatalError
+from k2.simulator.exchange import Exchange
+from k2.simulator.faults import Garbage, Silence
+from k2.simulator.generated import GeneratedMarket, GeneratedOptions
+
+PARTITIONS = 4  # what librdkafka's mock cluster gives a topic that it makes
+START_TIMEOUT_S = 10.0
+HEALTH_TIMEOUT_S = 1.0
+# One frame for each of five reasons. Those that carry an id carry 1: with a valid rest they would count as seen before.
+MALFORMED = ("not_json", "missing_price", "id_as_text", "unknown_stream", "time_far_future")
+
+
+class EmbeddedBroker:
+    """librdkafka's own mock cluster: it speaks Kafka's protocol on loopback for as long as this object lives."""
+
+    def __init__(self, topic: str) -> None:
+        """
+        Start it and let it make the topic. Blocks for some 100 ms.
+
+        Raises:
+            FatalError: it did not come up.
+        """
+        self._owner = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "embedded", "log_level": 0})
+        try:
+            found = self._owner.list_topics(topic, timeout=START_TIMEOUT_S)
+        except KafkaException as failure:
+            raise FatalError(f"the embedded broker did not start: {failure.args[0]}") from failure
+        broker = next(iter(found.brokers.values()))
+        self.address = f"{broker.host}:{broker.port}"
+
+
+class SimulatedExchange:
+    """The simulated exchange, with what the demo asks of it."""
+
+    def __init__(self, options: DemoOptions) -> None:
+        market = GeneratedMarket(GeneratedOptions(symbols=options.symbols, venue=options.market, rate=options.rate))
+        self._exchange = Exchange(market)
+        self._streams = tuple(f"{symbol.lower()}@{options.stream}" for symbol in options.symbols)
+
+    async def start(self) -> None:
+        await self._exchange.start()
+
+    async def stop(self) -> None:
+        await self._exchange.stop()
+
+    @property
+    def ws_url(self) -> str:
+        return self._exchange.ws_url
+
+    @property
+    def rest_url(self) -> str:
+        return self._exchange.rest_url
+
+    @property
+    def sent(self) -> int:
+        """Frames of trades handed to the operating system."""
+        return self._exchange.sent.total()
+
+    @property
+    def malformed(self) -> int:
+        """Frames sent broken on purpose."""
+        return self._exchange.garbage_sent.total()
+
+    async def send_malformed(self) -> None:
+        await self._exchange.inject(Garbage(names=MALFORMED))
+
+    async def fall_silent(self) -> None:
+        """Send no more trades; connections stay open, so that what was sent can still be read."""
+        await self._exchange.inject(Silence(streams=self._streams))
+
+
+async def fetch(session: ClientSession, url: str) -> bytes | None:
+    """The body of an answer, whatever its status; None where there was no answer."""
+    try:
+        async with session.get(url) as response:
+            return await response.read()
+    except (ClientError, TimeoutError):
+        return None
+
+
+def http_session() -> ClientSession:
+    """A session whose connections end with their answer: an idle one would hold up the client's end."""
+    options: dict[str, Any] = {"connector": TCPConnector(force_close=True), "timeout": ClientTimeout(total=HEALTH_TIMEOUT_S)}
+    return ClientSession(**options)

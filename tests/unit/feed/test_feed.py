@@ -1,0 +1,578 @@
+"""The feed over both transports, against servers that behave and that do not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from k2.errors import ConfigurationError, UnavailableError
+from k2.ingestion.adapters.feed.backoff import AttemptBudget
+from k2.ingestion.adapters.feed.feed import Endpoint, Feed
+from k2.ingestion.adapters.feed.policy import Cause, FeedPolicy, FeedState
+from k2.ingestion.adapters.feed.port import ConnectFailure, LinkClosed, LinkOptions, Transport
+from k2.ingestion.core.outcome import Control, ControlKind
+from unit.feed.servers import CLOSE, PING, TEXT, Handler, Peer, eventually, frame, listening
+
+STREAMS = ["btcusdt@aggTrade", "ethusdt@aggTrade"]
+
+# Ordinary times, a hundred times as fast.
+POLICY = FeedPolicy(
+    reconnect_min_s=0.01,
+    reconnect_max_s=0.05,
+    heartbeat_interval_s=0,
+    idle_ping_after_s=0,
+    pong_timeout_s=0.1,
+    silence_timeout_s=0,
+    ack_timeout_s=5.0,
+    tick_s=0.02,
+)
+
+
+class Told:
+    """An observer that writes everything down."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[Any, ...]] = []
+
+    def connecting(self, attempt: int) -> None:
+        self.events.append(("connecting", attempt))
+
+    def connected(self, url: str) -> None:
+        self.events.append(("connected", url))
+
+    def subscribed(self, streams: Sequence[str]) -> None:
+        self.events.append(("subscribed", *streams))
+
+    def subscription_refused(self, streams: Sequence[str], error: str) -> None:
+        self.events.append(("subscription_refused", *streams, error))
+
+    def disconnected(self, cause: Cause, closed: LinkClosed) -> None:
+        self.events.append(("disconnected", cause, closed.code, closed.reason))
+
+    def connect_failed(self, kind: ConnectFailure, detail: str, retry_in_s: float) -> None:
+        self.events.append(("connect_failed", kind, detail, retry_in_s))
+
+    def refused(self, status: int, detail: str, retry_in_s: float) -> None:
+        self.events.append(("refused", status, detail, retry_in_s))
+
+    def named(self, name: str) -> list[tuple[Any, ...]]:
+        return [event[1:] for event in self.events if event[0] == name]
+
+    async def wait_for(self, name: str, count: int = 1) -> tuple[Any, ...]:
+        """The `count`-th event of a name."""
+        await eventually(lambda: len(self.named(name)) >= count)
+        return self.named(name)[count - 1]
+
+
+class Engine:
+    """The part of the engine that a feed needs: sorts frames into data and control."""
+
+    def __init__(self) -> None:
+        self.data: list[bytes] = []
+        self.feed: Feed
+
+    def on_frame(self, frame: bytes, /) -> None:
+        message = json.loads(frame)
+        if "result" in message:
+            self.feed.on_control(Control(ControlKind.ACKNOWLEDGED, message["id"]))
+        elif "error" in message:
+            self.feed.on_control(Control(ControlKind.REFUSED, message.get("id"), message["error"]["msg"]))
+        elif message.get("e") == "serverShutdown":
+            self.feed.on_control(Control(ControlKind.SERVER_SHUTDOWN))
+        else:
+            self.data.append(frame)
+            self.feed.data_frames += 1
+
+
+class Running:
+    """A feed that runs against a server, with what it told and what it got."""
+
+    def __init__(self, feed: Feed, told: Told, engine: Engine, task: asyncio.Task[None]) -> None:
+        self.feed, self.told, self.engine, self.task = feed, told, engine, task
+
+    async def streaming(self) -> None:
+        await eventually(lambda: self.feed.connected)
+
+
+@contextlib.asynccontextmanager
+async def running(
+    transport: Transport,
+    handler: Handler,
+    policy: FeedPolicy = POLICY,
+    budget: AttemptBudget | None = None,
+    streams: Sequence[str] = STREAMS,
+) -> AsyncIterator[Running]:
+    async with listening(handler) as port:
+        told, engine = Told(), Engine()
+        endpoint = Endpoint(f"ws://127.0.0.1:{port}/stream", transport, LinkOptions(open_timeout_s=5, close_timeout_s=0.3))
+        engine.feed = Feed(endpoint, streams, engine, told, policy, budget=budget)
+        task = asyncio.create_task(engine.feed.run())
+        try:
+            yield Running(engine.feed, told, engine, task)
+        finally:
+            async with asyncio.timeout(5):
+                await engine.feed.stop()
+            await asyncio.wait({task})
+            if not task.cancelled() and not isinstance(task.exception(), UnavailableError):
+                await task
+
+
+async def behave(peer: Peer) -> None:
+    """Acknowledge one request, send one trade, and answer pings from then on."""
+    await peer.accept()
+    await peer.acknowledge()
+    peer.text(b'{"trade": 1}')
+    await peer.serve_calmly()
+
+
+def in_turn(*handlers: Handler) -> Handler:
+    """Serve each connection with the next handler, and all further ones with the last."""
+    left = list(handlers)
+
+    async def handler(peer: Peer) -> None:
+        await (left.pop(0) if len(left) > 1 else left[0])(peer)
+
+    return handler
+
+
+async def test_feed_subscribes_and_delivers(transport: Transport) -> None:
+    """A feed connects, subscribes its streams, is connected when they are acknowledged, and delivers."""
+    async with running(transport, behave) as run:
+        await eventually(lambda: run.engine.data)
+        assert run.feed.connected
+        assert run.feed.state is FeedState.STREAMING
+        assert [event[0] for event in run.told.events] == ["connecting", "connected", "subscribed"]
+        assert run.told.named("subscribed") == [tuple(STREAMS)]
+
+
+async def test_not_connected_before_the_acknowledgement(transport: Transport) -> None:
+    """An open link whose subscription is not answered yet does not count as connected."""
+    answer = asyncio.Event()
+
+    async def handler(peer: Peer) -> None:
+        await peer.accept()
+        await answer.wait()
+        await peer.acknowledge()
+        await peer.serve_calmly()
+
+    async with running(transport, handler) as run:
+        await run.told.wait_for("connected")
+        await asyncio.sleep(0.05)
+        assert (run.feed.connected, run.feed.state) == (False, FeedState.SUBSCRIBING)
+        answer.set()
+        await run.streaming()
+
+
+async def test_many_streams_go_in_batches(transport: Transport) -> None:
+    """More streams than one request holds are asked for one batch after another, each acknowledged for itself."""
+    batches: list[list[str]] = []
+
+    async def handler(peer: Peer) -> None:
+        await peer.accept()
+        for _ in range(3):
+            batches.append(await peer.acknowledge())
+        await peer.serve_calmly()
+
+    streams = [f"s{number}@trade" for number in range(25)]
+    policy = replace(POLICY, streams_per_request=10, requests_per_s=100)
+    async with running(transport, handler, policy, streams=streams) as run:
+        await run.streaming()
+        assert batches == [streams[:10], streams[10:20], streams[20:]]
+        assert len(run.told.named("subscribed")) == 3
+
+
+async def test_refused_subscription_leaves_the_rest(transport: Transport) -> None:
+    """A refused request is told with its streams and the error; the other streams go on."""
+
+    async def handler(peer: Peer) -> None:
+        await peer.accept()
+        request = json.loads(await peer.receive_kind(TEXT))
+        peer.text(json.dumps({"error": {"code": 2, "msg": "Invalid request"}, "id": request["id"]}).encode())
+        await peer.acknowledge()
+        await peer.serve_calmly()
+
+    async with running(transport, handler, replace(POLICY, streams_per_request=1, requests_per_s=100)) as run:
+        await run.streaming()
+        assert run.told.named("subscription_refused") == [(STREAMS[0], "Invalid request")]
+        assert run.told.named("subscribed") == [(STREAMS[1],)]
+
+
+async def close_with_1001(peer: Peer) -> None:
+    await peer.accept()
+    await peer.acknowledge()
+    peer.send(CLOSE, b"\x03\xe9maintenance")
+    await peer.receive_kind(CLOSE)
+
+
+async def reset(peer: Peer) -> None:
+    await peer.accept()
+    await peer.acknowledge()
+    peer.reset()
+
+
+async def never_acknowledge(peer: Peer) -> None:
+    await peer.accept()
+    await peer.serve_calmly()
+
+
+async def fall_silent(peer: Peer) -> None:
+    await peer.accept()
+    await peer.acknowledge()
+    await peer.until_gone()
+
+
+async def send_no_data(peer: Peer) -> None:
+    await peer.accept()
+    await peer.acknowledge()
+    await peer.serve_calmly()
+
+
+async def announce_shutdown(peer: Peer) -> None:
+    await peer.accept()
+    await peer.acknowledge()
+    peer.text(b'{"e": "serverShutdown", "E": 1}')
+    await peer.serve_calmly()
+
+
+async def send_too_much(peer: Peer) -> None:
+    await peer.accept()
+    peer.writer.write(b"\x81\x7f" + (64 * 1024 * 1024).to_bytes(8, "big"))
+    await peer.until_gone()
+
+
+ENDS = [
+    pytest.param(close_with_1001, POLICY, Cause.CLOSED_BY_SERVER, 1001, id="server-closes"),
+    pytest.param(reset, POLICY, Cause.RESET, 1006, id="reset"),
+    pytest.param(fall_silent, replace(POLICY, idle_ping_after_s=0.1), Cause.PONG_TIMEOUT, 1006, id="half-open"),
+    pytest.param(send_no_data, replace(POLICY, silence_timeout_s=0.2), Cause.SILENCE, 1006, id="no-data"),
+    pytest.param(never_acknowledge, replace(POLICY, ack_timeout_s=0.2), Cause.ACK_TIMEOUT, 1006, id="no-acknowledgement"),
+    pytest.param(announce_shutdown, POLICY, Cause.SERVER_SHUTDOWN, 1000, id="server-announces"),
+    pytest.param(send_too_much, POLICY, Cause.PROTOCOL, 1009, id="too-large"),
+]
+
+
+@pytest.mark.parametrize(("handler", "policy", "cause", "code"), ENDS)
+async def test_every_end_has_a_cause_and_is_recovered_from(
+    transport: Transport, handler: Handler, policy: FeedPolicy, cause: Cause, code: int
+) -> None:
+    """However a connection ends, its cause and code are told, and the next one streams."""
+    async with running(transport, in_turn(handler, behave), policy) as run:
+        assert (await run.told.wait_for("disconnected"))[:2] == (cause, code)
+        await eventually(lambda: run.engine.data)
+        await run.streaming()
+
+
+async def test_closed_link_is_noticed_at_once(transport: Transport) -> None:
+    """A close is noticed when it happens, not at the next tick of the watch."""
+    async with running(transport, in_turn(close_with_1001, behave), replace(POLICY, tick_s=60)) as run:
+        await run.told.wait_for("disconnected")
+        await run.streaming()
+
+
+async def test_heartbeat_pings_come_regardless_of_data(transport: Transport) -> None:
+    """A busy connection is pinged every heartbeat interval too."""
+    pings: list[bytes] = []
+
+    async def handler(peer: Peer) -> None:
+        await peer.accept()
+        await peer.acknowledge()
+        flood = asyncio.create_task(trickle(peer))
+        try:
+            while len(pings) < 3:
+                pings.append(await peer.receive_kind(PING))
+        finally:
+            flood.cancel()
+
+    async def trickle(peer: Peer) -> None:
+        while True:
+            peer.text(b'{"trade": 1}')
+            await asyncio.sleep(0.01)
+
+    async with running(transport, handler, replace(POLICY, heartbeat_interval_s=0.05)):
+        await eventually(lambda: len(pings) >= 3)
+
+
+async def test_accept_and_drop_is_paced(transport: Transport) -> None:
+    """A server that accepts and drops is dialled at the back-off's pace, and each attempt counts on."""
+
+    async def handler(peer: Peer) -> None:
+        await peer.accept()
+
+    async with running(transport, handler, replace(POLICY, reconnect_min_s=0.1, reconnect_max_s=0.2)) as run:
+        await asyncio.sleep(1.0)
+        attempts = run.told.named("connecting")
+        assert attempts == [(number + 1,) for number in range(len(attempts))]
+        assert 2 <= len(attempts) <= 11
+
+
+async def test_attempt_budget_holds_whatever_happens(transport: Transport) -> None:
+    """With no delay between failures at all, the budget still bounds the attempts."""
+
+    async def handler(peer: Peer) -> None:
+        await peer.refuse("503 Service Unavailable")
+
+    policy = replace(POLICY, reconnect_min_s=0.0, reconnect_max_s=0.0)
+    async with running(transport, handler, policy, AttemptBudget(attempts=4, window_s=60)) as run:
+        await run.told.wait_for("refused", 4)
+        await asyncio.sleep(0.2)
+        refusals = run.told.named("refused")
+        assert len(refusals) == 4
+        assert refusals[-1][2] > 30  # what is announced includes the wait for the budget
+
+
+async def test_data_resets_the_back_off(transport: Transport) -> None:
+    """After a connection that brought data, attempts count from 1 again up to the first failure."""
+
+    async def drop(peer: Peer) -> None:
+        await peer.accept()
+
+    async def deliver_and_drop(peer: Peer) -> None:
+        await peer.accept()
+        await peer.acknowledge()
+        peer.text(b'{"trade": 1}')
+
+    async with running(transport, in_turn(drop, drop, deliver_and_drop, behave)) as run:
+        await run.told.wait_for("connected", 4)
+        assert run.told.named("connecting") == [(1,), (2,), (3,), (2,)]
+
+
+async def test_refusal_is_told_and_obeyed(transport: Transport) -> None:
+    """A 429 with Retry-After is told with the status and keeps the feed away that long."""
+    dialled: list[float] = []
+
+    async def handler(peer: Peer) -> None:
+        dialled.append(asyncio.get_running_loop().time())
+        if len(dialled) == 1:
+            await peer.refuse("429 Too Many Requests", "Retry-After: 1")
+        else:
+            await behave(peer)
+
+    async with running(transport, handler) as run:
+        status, detail, retry_in_s = await run.told.wait_for("refused")
+        assert (status, retry_in_s) == (429, 1.0)
+        assert "too many attempts" in detail
+        await run.streaming()
+    assert dialled[1] - dialled[0] >= 0.9
+
+
+async def test_restricted_location_is_named(transport: Transport) -> None:
+    """A 451 is told with its meaning, and retried slowly."""
+
+    async def handler(peer: Peer) -> None:
+        await peer.refuse("451 Unavailable For Legal Reasons", body=b"Service unavailable from a restricted location")
+
+    async with running(transport, handler) as run:
+        status, detail, retry_in_s = await run.told.wait_for("refused")
+        assert (status, retry_in_s) == (451, 300.0)
+        assert "data-stream.binance.vision" in detail
+        assert "restricted location" in detail
+
+
+async def test_nobody_there_is_told_by_kind(transport: Transport) -> None:
+    """A failed connect is told with its kind and the time to the next attempt."""
+    told, engine = Told(), Engine()
+    engine.feed = Feed(Endpoint("ws://127.0.0.1:1/stream", transport), STREAMS, engine, told, POLICY)
+    task = asyncio.create_task(engine.feed.run())
+    kind, _, retry_in_s = await told.wait_for("connect_failed", 2)
+    await engine.feed.stop()
+    await task
+    assert kind is ConnectFailure.REFUSED
+    assert 0 < retry_in_s <= POLICY.reconnect_max_s
+
+
+async def test_gives_up_only_when_told_to(transport: Transport) -> None:
+    """With `give_up_after`, that many failures in a row end the feed with an error that names the server."""
+
+    async def handler(peer: Peer) -> None:
+        await peer.refuse("503 Service Unavailable")
+
+    async with running(transport, handler, replace(POLICY, give_up_after=3)) as run:
+        with pytest.raises(UnavailableError, match="3 failures in a row"):
+            await run.task
+        assert len(run.told.named("connecting")) == 3
+        assert run.feed.state is FeedState.STOPPED
+
+
+async def test_paused_feed_is_not_taken_for_dead(transport: Transport) -> None:
+    """While paused, idle detection and acknowledgements wait; after `resume` what was sent meanwhile arrives."""
+    total = 20_000
+
+    async def handler(peer: Peer) -> None:
+        await peer.accept()
+        await peer.acknowledge()
+        await eventually(lambda: paused)
+        for _ in range(total // 100):
+            peer.writer.write(frame(TEXT, b'{"trade": 1, "padding": "' + b"x" * 400 + b'"}') * 100)
+            await peer.writer.drain()
+        await peer.serve_calmly()
+
+    paused = []
+    async with running(transport, handler, replace(POLICY, idle_ping_after_s=0.1, pong_timeout_s=0.1)) as run:
+        await run.streaming()
+        run.feed.pause()
+        paused.append(True)
+        await asyncio.sleep(0.5)
+        assert len(run.engine.data) < total
+        run.feed.resume()
+        await eventually(lambda: len(run.engine.data) == total)
+        assert run.told.named("disconnected") == []
+
+
+async def test_paused_feed_does_not_dial(transport: Transport) -> None:
+    """A link that drops while paused is dialled again only after `resume`: its acknowledgement could not be read."""
+
+    async with running(transport, in_turn(fall_silent, behave)) as run:
+        await run.streaming()
+        run.feed.pause()
+        run.feed.hold("test")
+        await run.told.wait_for("disconnected")
+        run.feed.release()
+        await asyncio.sleep(0.1)
+        assert len(run.told.named("connecting")) == 1
+        run.feed.resume()
+        await run.streaming()
+
+
+async def test_hold_closes_and_stays_away(transport: Transport) -> None:
+    """A held feed closes in good order, does not come back by itself, and does at once when released."""
+    async with running(transport, behave) as run:
+        await eventually(lambda: run.engine.data)
+        run.feed.hold("back-pressure")
+        assert not run.feed.connected
+        assert await run.told.wait_for("disconnected") == (Cause.HOLD, 1000, "")
+        await asyncio.sleep(0.2)
+        assert (run.feed.state, run.feed.held_for) == (FeedState.HELD, "back-pressure")
+        assert len(run.told.named("connecting")) == 1
+        run.feed.release()
+        await run.streaming()
+        assert run.feed.held_for is None
+
+
+async def test_hold_breaks_off_a_dial(transport: Transport) -> None:
+    """A hold while the server ponders abandons the attempt."""
+    gone = asyncio.Event()
+
+    async def ponder(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.until_gone()
+        gone.set()
+
+    async with running(transport, in_turn(ponder, behave)) as run:
+        await run.told.wait_for("connecting")
+        await asyncio.sleep(0.1)
+        run.feed.hold("test")
+        async with asyncio.timeout(5):
+            await gone.wait()
+        await eventually(lambda: run.feed.state is FeedState.HELD)
+        run.feed.release()
+        await run.streaming()
+
+
+async def test_server_shutdown_is_left_at_once(transport: Transport) -> None:
+    """An announced shutdown costs no back-off."""
+    policy = replace(POLICY, reconnect_min_s=60, reconnect_max_s=60)
+    async with running(transport, in_turn(announce_shutdown, behave), policy) as run:
+        await run.told.wait_for("disconnected")
+        await run.streaming()
+
+
+async def test_endless_announcements_are_paced(transport: Transport) -> None:
+    """A server that announces its shutdown on every connection is left at once only the first time."""
+    policy = replace(POLICY, reconnect_min_s=60, reconnect_max_s=60)
+    async with running(transport, announce_shutdown, policy) as run:
+        await run.told.wait_for("disconnected", 2)
+        await asyncio.sleep(0.1)
+        assert len(run.told.named("connecting")) == 2
+
+
+async def test_stop_shakes_hands(transport: Transport) -> None:
+    """A stopped feed closes with 1000 and ends."""
+    async with running(transport, behave) as run:
+        await run.streaming()
+        await run.feed.stop()
+        await run.task
+        assert run.told.named("disconnected") == [(Cause.STOPPING, 1000, "")]
+        assert (run.feed.state, run.feed.connected) == (FeedState.STOPPED, False)
+
+
+async def refuse_for_long(peer: Peer) -> None:
+    await peer.refuse("429 Too Many Requests", "Retry-After: 3600")
+
+
+async def ponder(peer: Peer) -> None:
+    await peer.read_request()
+    await peer.until_gone()
+
+
+@pytest.mark.parametrize(
+    ("handler", "reached"),
+    [
+        pytest.param(refuse_for_long, lambda run: run.told.named("refused"), id="while-waiting"),
+        pytest.param(ponder, lambda run: run.told.named("connecting"), id="while-dialling"),
+        pytest.param(fall_silent, lambda run: run.feed.connected, id="while-the-server-is-deaf"),
+    ],
+)
+async def test_stop_is_prompt(transport: Transport, handler: Handler, reached: Callable[[Running], object]) -> None:
+    """Whatever a feed is at, it stops within the close timeout."""
+    async with running(transport, handler) as run:
+        await eventually(lambda: reached(run))
+        async with asyncio.timeout(3):
+            await run.feed.stop()
+            await run.task
+
+
+async def test_stop_before_run_means_never(transport: Transport) -> None:
+    """A feed that was stopped before it ran never dials."""
+    told, engine = Told(), Engine()
+    feed = Feed(Endpoint("ws://127.0.0.1:1/stream", transport), STREAMS, engine, told, POLICY)
+    await feed.stop()
+    await feed.run()
+    assert told.events == []
+
+
+async def test_cancelled_feed_drops_its_link(transport: Transport) -> None:
+    """Cancelling `run` leaves no connection behind."""
+    gone = asyncio.Event()
+
+    async def handler(peer: Peer) -> None:
+        await peer.accept()
+        await peer.acknowledge()
+        with contextlib.suppress(ConnectionError):
+            await peer.until_gone()
+        gone.set()
+
+    async with running(transport, handler) as run:
+        await run.streaming()
+        run.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run.task
+        async with asyncio.timeout(5):
+            await gone.wait()
+
+
+async def test_defect_of_the_engine_ends_the_feed(transport: Transport) -> None:
+    """What the sink raises is raised by `run`, not swallowed by a reconnect."""
+
+    async def handler(peer: Peer) -> None:
+        await peer.accept()
+        peer.text(b"no json")
+        await peer.until_gone()
+
+    async with listening(handler) as port:
+        engine = Engine()
+        engine.feed = Feed(Endpoint(f"ws://127.0.0.1:{port}/stream", transport), STREAMS, engine, Told(), POLICY)
+        with pytest.raises(json.JSONDecodeError):
+            await engine.feed.run()
+
+
+def test_too_many_streams_are_refused(transport: Transport) -> None:
+    """More streams than the exchange takes on a connection are a configuration error."""
+    streams = [f"s{number}@trade" for number in range(1025)]
+    with pytest.raises(ConfigurationError, match="1024"):
+        Feed(Endpoint("ws://127.0.0.1:1/", transport), streams, Engine(), Told(), POLICY)
