@@ -79,3 +79,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
         for listed, command in COMMANDS.items():
             subparsers.add_parser(listed, help=command.summary)
     return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

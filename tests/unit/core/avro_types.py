@@ -19,6 +19,10 @@ YEARS_1_TO_9999_US = (-62_135_596_800_000_000, 253_402_300_799_999_999)  # what 
 Convert = Callable[[Any], Any]
 
 
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
 @dataclass(frozen=True)
 class AvroType:
     """
@@ -32,8 +36,8 @@ class AvroType:
 
     schema: Any
     plain: st.SearchStrategy[Any]
-    nested: Convert = staticmethod(lambda value: value)
-    given: Convert = staticmethod(lambda value: value)
+    nested: Convert = _as_it_is
+    given: Convert = _as_it_is
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from typing import Any
 import fastavro
 import pytest
 from hypothesis import given, settings
-from unit.core.avro_types import Case, cases
 
 from k2.ingestion.core.avro import Encoder, MapShape, UnsupportedSchemaError, compile_encoder, frame_prefix, parameters
 from k2.ingestion.core.avro_fallback import best_encoder, fastavro_encoder
 from k2.ingestion.core.decimals import NumberError
+from unit.core.avro_types import Case, cases
 
 MakeEncoder = Callable[..., Encoder]
 ENCODERS = [pytest.param(compile_encoder, id="compiled"), pytest.param(fastavro_encoder, id="fallback")]

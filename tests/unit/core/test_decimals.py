@@ -76,7 +76,7 @@ def test_memo_answers_alike_whatever_it_has_seen(texts: list[str]) -> None:
         ("1 ", INVALID),
         ("1\n", INVALID),
         ("1\0", INVALID),
-        ("１２", INVALID),
+        ("\uff11\uff12", INVALID),
         ("١٢", INVALID),
         ("²", INVALID),
         ("None", INVALID),

@@ -67,7 +67,7 @@ STEPS = st.lists(st.tuples(st.integers(-30, 6), st.integers(-200, 2_500)), min_s
 @settings(max_examples=400)
 @given(st.integers(0, 100), STEPS)
 def test_numbering_agrees_with_the_model(first: int, steps: list[tuple[int, int]]) -> None:
-    """Next, gap, late, duplicate, reset and the bound on gaps are what a memory of all ids says; steps are relative to the next id."""
+    """Next, gap, late, duplicate, reset and the bound on gaps are what a memory of all ids says; steps start from the next id."""
     with mock.patch.multiple(sequence_module, MAX_OPEN_GAPS=3, RESET_MIN_DISTANCE=20):
         sequence, model = ContiguousSequence("trade", "X"), Model(3, 20)
         now_ms = 10_000
@@ -133,7 +133,7 @@ def test_gap_of_any_size_costs_the_same() -> None:
         pytest.param(999_000, 60_000, True, id="thousand-and-one-below"),
     ],
 )
-def test_reset_needs_distance_and_a_later_time(number: int, time_ms: int, is_reset: bool) -> None:  # noqa: FBT001 - a column
+def test_reset_needs_distance_and_a_later_time(number: int, time_ms: int, is_reset: bool) -> None:
     """Only an id far below the last one with a later time says that the exchange counts anew; everything else was seen before."""
     sequence = _started()
     notices = (SequenceReset("trade", "X", 1_000_000, number),)

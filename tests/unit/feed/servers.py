@@ -25,14 +25,14 @@ class Peer:
     async def read_request(self) -> None:
         self.request = await self.reader.readuntil(b"\r\n\r\n")
 
-    async def accept(self) -> None:
-        """Read the upgrade request and grant it."""
+    async def accept(self, *headers: str) -> None:
+        """Read the upgrade request and grant it, with further headers."""
         await self.read_request()
         lines = self.request.decode().split("\r\n")
         key = next(line.split(": ", 1)[1] for line in lines if line.lower().startswith("sec-websocket-key:"))
         answer = base64.b64encode(hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest())  # noqa: S324
-        head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
-        self.writer.write(head + answer + b"\r\n\r\n")
+        granted = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade", *headers]
+        self.writer.write("\r\n".join([*granted, f"Sec-WebSocket-Accept: {answer.decode()}", "", ""]).encode())
 
     async def refuse(self, status: str, *headers: str, body: bytes = b"") -> None:
         """Read the request and answer it with an HTTP status."""
@@ -152,5 +152,5 @@ class Frames(list[bytes]):
 async def eventually(condition: Callable[[], object], within_s: float = 10.0) -> None:
     """Wait until something holds; fail where it does not."""
     async with asyncio.timeout(within_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - the conditions are many, and none of them has an event
             await asyncio.sleep(0.005)

@@ -20,7 +20,7 @@ from k2.ingestion.adapters.feed.backoff import AttemptBudget, Backoff, meaning_o
 def test_delay_stays_within_its_bounds(min_s: float, span_s: float, failures: int, seed: int) -> None:
     """The delay after the n-th failure in a row lies between the minimum and the smaller of the maximum and min * 2^(n+1)."""
     max_s = min_s + span_s
-    backoff = Backoff(min_s, max_s, random.Random(seed).uniform)
+    backoff = Backoff(min_s, max_s, random.Random(seed).uniform)  # noqa: S311 - jitter, no secret
     for number in range(failures + 1):
         delay_s = backoff.next_delay_s()
         assert min_s <= delay_s <= min(max_s, min_s * 2.0 ** (number + 1)) * (1 + 1e-9)

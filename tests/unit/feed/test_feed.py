@@ -175,8 +175,7 @@ async def test_many_streams_go_in_batches(transport: Transport) -> None:
 
     async def handler(peer: Peer) -> None:
         await peer.accept()
-        for _ in range(3):
-            batches.append(await peer.acknowledge())
+        batches.extend([await peer.acknowledge() for _ in range(3)])
         await peer.serve_calmly()
 
     streams = [f"s{number}@trade" for number in range(25)]

@@ -321,7 +321,7 @@ async def test_error_of_the_sink_comes_out(transport: Transport) -> None:
 
     class Broken(Frames):
         def on_frame(self, frame: bytes, /) -> None:
-            raise ZeroDivisionError("a defect")
+            raise ZeroDivisionError(f"a defect at {frame!r}")
 
     async with listening(handler) as port:
         link = await opened(transport, port, Broken())
@@ -378,7 +378,7 @@ async def reset_at_once(peer: Peer) -> None:
 
 
 async def say_nothing(peer: Peer) -> None:
-    await asyncio.sleep(30)
+    await peer.until_gone()
 
 
 async def talk_nonsense(peer: Peer) -> None:
@@ -558,12 +558,7 @@ async def test_compressed_messages_are_inflated() -> None:
     message = b'{"s":"BTCUSDT"}' * 20
 
     async def handler(peer: Peer) -> None:
-        original = peer.writer.write
-        peer.writer.write = lambda data: original(  # type: ignore[method-assign]
-            data.replace(b"\r\n\r\n", b"\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n", 1)
-        )
-        await peer.accept()
-        peer.writer.write = original  # type: ignore[method-assign]
+        await peer.accept("Sec-WebSocket-Extensions: permessage-deflate")
         deflate = zlib.compressobj(wbits=-15)
         payload = (deflate.compress(message) + deflate.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\x00\x00\xff\xff")
         peer.send(TEXT | 0x40, payload)
