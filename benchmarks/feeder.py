@@ -27,7 +27,7 @@ CHUNK_BYTES = 256 * 1024
 TICK_S = 0.001
 
 
-class Connection(WSListener):  # type: ignore[misc]  # picows has no types
+class Connection(WSListener):
     """One client. Answers its requests at once; frames are written by `Feeder`."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class Feeder:
         say("sent")
 
     async def _send(self, connection: Connection, arguments: list[str]) -> None:
-        frames = memoryview(Path(arguments[0]).read_bytes())
+        frames = memoryview(await asyncio.to_thread(Path(arguments[0]).read_bytes))
         for at in range(0, len(frames), CHUNK_BYTES):
             await connection.write(frames[at : at + CHUNK_BYTES])
 

@@ -15,6 +15,7 @@ from benchmarks.frames import read_records
 from k2.ingestion.settings import load_settings
 
 POLL_EVERY = 256  # as the client does
+ERRORS_ONLY = 3  # a fresh broker refuses the first producer id, which librdkafka asks for again and warns about
 
 
 class Deliveries:
@@ -48,7 +49,7 @@ def produce_all(producer: Producer, topic: str, records: list[tuple[bytes, bytes
 def main(bootstrap: str, topic: str, records_file: str) -> None:
     records, deliveries = read_records(Path(records_file)), Deliveries()
     config = load_settings(["--kafka-bootstrap", bootstrap], {}).kafka.producer_config()
-    producer = Producer(config)
+    producer = Producer({**config, "log_level": ERRORS_ONLY})
     producer.list_topics(topic, timeout=10)
     print("ready", flush=True)
     sys.stdin.readline()

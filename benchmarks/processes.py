@@ -7,8 +7,9 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 from kit.processes import Guard
 
@@ -46,18 +47,22 @@ class Worker:
             start_new_session=True,
         )
         self._guard = Guard(self._process.pid)
+        self._input, self._output = _piped(self._process.stdin), _piped(self._process.stdout)
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
     def tell(self, line: str) -> None:
-        """Send a line. What is said to a process that has ended comes out as a BenchmarkError when an answer is expected."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{line}\n")
-        self._process.stdin.flush()
+        """Send a line."""
+        try:
+            self._input.write(f"{line}\n")
+            self._input.flush()
+        except OSError as error:
+            raise BenchmarkError(f"{self._module} ended before it was told {line!r}") from error
 
     def expect(self, word: str, timeout_s: float = 60) -> str:
         """Wait for the line that begins with `word`; what follows it there. Lines before it are dropped."""
@@ -77,9 +82,10 @@ class Worker:
         self._process.kill()
         self._process.wait()
         self._guard.dismiss()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                stream.close()
+        self._reader.join()
+        self._output.close()
+        with suppress(BrokenPipeError):
+            self._input.close()
 
     def __enter__(self) -> Self:
         return self
@@ -88,7 +94,12 @@ class Worker:
         self.close()
 
     def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+        for line in self._output:
             self._lines.put(line)
         self._lines.put(None)
+
+
+def _piped(stream: IO[str] | None) -> IO[str]:
+    if stream is None:
+        raise RuntimeError("the process was started without pipes")
+    return stream

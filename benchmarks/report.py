@@ -62,9 +62,11 @@ def summary(rounds: Sequence[Round], latency: Latency) -> str:
 def machine() -> str:
     """What the numbers were measured on."""
     librdkafka = confluent_kafka.libversion()[0]
-    return f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, " + (
-        f"{platform.python_implementation()} {platform.python_version()}, librdkafka {librdkafka}"
+    system, python = (
+        f"{platform.system()} {platform.release()}",
+        f"{platform.python_implementation()} {platform.python_version()}",
     )
+    return f"{_processor()}, {os.cpu_count()} cores, {system}, {python}, librdkafka {librdkafka}"
 
 
 def _processor() -> str:

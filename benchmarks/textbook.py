@@ -2,7 +2,8 @@
 The textbook client: websockets, json, a dict with Decimals, Confluent's AvroSerializer, one poll a message.
 
 Written after the examples of the libraries. It makes the same records with the same producer settings, and keeps none of the
-client's promises: no dead letters, no check of ids or numbers, no metrics. Says `ready` once subscribed and `done` when every record is acknowledged.
+client's promises: no dead letters, no check of ids or numbers, no metrics. Says `ready` once subscribed and `done` when every
+record is acknowledged.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from k2.errors import ConfigurationError
-from k2.ingestion.exchanges.binance.urls import DEFAULT_WS_URLS, Market, dial_url, is_exchange_host, rest_url_for, stream_name
+from k2.ingestion.exchanges.binance.streams import stream_name
+from k2.ingestion.exchanges.binance.urls import Market, dial_url, market_of, rest_url_of
 
 
 @pytest.mark.parametrize(
@@ -19,14 +19,14 @@ from k2.ingestion.exchanges.binance.urls import DEFAULT_WS_URLS, Market, dial_ur
         pytest.param("ws://[::1]:8765/ws", "ws://[::1]:8765/stream", id="ipv6"),
         pytest.param("wss://relay.example/binance/ws", "wss://relay.example/binance/stream", id="relay-with-a-prefix"),
         pytest.param("wss://relay.example/binance", "wss://relay.example/binance", id="path-of-its-own"),
-        pytest.param("wss://h/ws?timeUnit=MICROSECOND", "wss://h/stream?timeUnit=MICROSECOND", id="parameters-stay"),
+        pytest.param("wss://h/ws?token=x", "wss://h/stream?token=x", id="parameters-stay"),
         pytest.param("wss://h/stream?streams=a@trade/b@trade", "wss://h/stream", id="streams-are-dropped"),
-        pytest.param("wss://h/stream?streams=a&timeUnit=x#f", "wss://h/stream?timeUnit=x", id="only-the-streams"),
+        pytest.param("wss://h/stream?timeUnit=MICROSECOND&a=1#f", "wss://h/stream?a=1", id="times-stay-milliseconds"),
     ],
 )
 def test_spot_is_dialled_at_the_combined_endpoint(ws_url: str, dialled: str) -> None:
     """Whatever form the URL has, the connection goes to the server's combined-stream endpoint."""
-    assert dial_url(ws_url, Market.SPOT, "aggTrade") == dialled
+    assert dial_url(ws_url, "aggTrade") == dialled
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_spot_is_dialled_at_the_combined_endpoint(ws_url: str, dialled: str) -> 
 )
 def test_futures_streams_are_dialled_on_their_branch(kind: str, branch: str) -> None:
     """On the exchange's futures server each stream has one branch; on the other it would stay silent for ever."""
-    assert dial_url(DEFAULT_WS_URLS[Market.USDM], Market.USDM, kind) == f"wss://fstream.binance.com/{branch}/stream"
+    assert dial_url("wss://fstream.binance.com", kind) == f"wss://fstream.binance.com/{branch}/stream"
 
 
 @pytest.mark.parametrize(
@@ -63,58 +63,25 @@ def test_futures_streams_are_dialled_on_their_branch(kind: str, branch: str) -> 
 )
 def test_only_the_exchange_s_futures_hosts_have_branches(ws_url: str, dialled: str) -> None:
     """The branch replaces any path on the exchange's own hosts and appears nowhere else."""
-    assert dial_url(ws_url, Market.USDM, "aggTrade") == dialled
+    assert dial_url(ws_url, "aggTrade") == dialled
 
 
 @pytest.mark.parametrize(
-    ("ws_url", "hint"),
+    ("ws_url", "market", "rest_url"),
     [
-        pytest.param("https://stream.binance.com", "ws://HOST", id="no-websocket"),
-        pytest.param("stream.binance.com:9443", "ws://HOST", id="no-scheme"),
-        pytest.param("wss://", "ws://HOST", id="no-host"),
-        pytest.param("wss://h:port/ws", "ws://HOST", id="no-port-number"),
-        pytest.param("wss://user:canary@h/ws", "must not carry", id="credentials"),
-        pytest.param("http://user:canary@h/ws", "ws://HOST", id="credentials-and-no-websocket"),
-        pytest.param("wss://fstream.binance.com/ws", "serves the market usdm", id="another-market"),
+        pytest.param("wss://stream.binance.com:9443/ws", Market.SPOT, "https://api.binance.com", id="spot"),
+        pytest.param("wss://STREAM.BINANCE.COM/ws", Market.SPOT, "https://api.binance.com", id="any-case"),
+        pytest.param("wss://data-stream.binance.vision", Market.SPOT, "https://data-api.binance.vision", id="data-only"),
+        pytest.param("wss://stream.testnet.binance.vision/ws", Market.SPOT, "https://testnet.binance.vision", id="testnet"),
+        pytest.param("wss://fstream.binance.com/ws", Market.USDM, "https://fapi.binance.com", id="futures"),
+        pytest.param("wss://fstream.binancefuture.com", Market.USDM, "https://testnet.binancefuture.com", id="futures-testnet"),
+        pytest.param("ws://127.0.0.1:9000", None, None, id="foreign"),
+        pytest.param("wss://stream.binance.com.example/ws", None, None, id="full-name-only"),
     ],
 )
-def test_impossible_url_is_a_configuration_error(ws_url: str, hint: str) -> None:
-    """A URL that cannot work is refused by the option's name, and never with a password in the text."""
-    with pytest.raises(ConfigurationError, match=hint) as error:
-        dial_url(ws_url, Market.SPOT, "aggTrade")
-    assert "--ws-url" in str(error.value)
-    assert "canary" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("ws_url", "market", "configured", "rest_url"),
-    [
-        pytest.param("wss://stream.binance.com:9443/ws", "spot", None, "https://api.binance.com", id="spot"),
-        pytest.param("wss://data-stream.binance.vision", "spot", None, "https://data-api.binance.vision", id="data-only"),
-        pytest.param("wss://stream.testnet.binance.vision/ws", "spot", None, "https://testnet.binance.vision", id="testnet"),
-        pytest.param("wss://fstream.binance.com/ws", "usdm", None, "https://fapi.binance.com", id="futures"),
-        pytest.param("wss://fstream.binancefuture.com", "usdm", None, "https://testnet.binancefuture.com", id="futures-testnet"),
-        pytest.param("ws://127.0.0.1:9000", "spot", None, None, id="foreign-host-means-no-rest"),
-        pytest.param("ws://127.0.0.1:9000", "spot", "http://127.0.0.1:9001/", "http://127.0.0.1:9001", id="configured"),
-    ],
-)
-def test_rest_follows_the_server(ws_url: str, market: str, configured: str | None, rest_url: str | None) -> None:
-    """REST is what was configured, else what belongs to the exchange's server, else off."""
-    assert rest_url_for(ws_url, market, configured) == rest_url
-
-
-@pytest.mark.parametrize(
-    ("ws_url", "own"),
-    [
-        ("wss://stream.binance.com:9443/ws", True),
-        ("wss://STREAM.BINANCE.COM/ws", True),
-        ("wss://stream.binance.com.example/ws", False),
-        ("ws://127.0.0.1:9000/ws", False),
-    ],
-)
-def test_exchange_hosts_are_known_by_name(ws_url: str, own: bool) -> None:
-    """Only the exchange's own hosts count, by their full name."""
-    assert is_exchange_host(ws_url) is own
+def test_the_exchange_s_own_hosts_are_known(ws_url: str, market: Market | None, rest_url: str | None) -> None:
+    """Market and REST address follow the exchange's own server; a foreign one has neither."""
+    assert (market_of(ws_url), rest_url_of(ws_url)) == (market, rest_url)
 
 
 @pytest.mark.parametrize(

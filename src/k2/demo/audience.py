@@ -15,14 +15,9 @@ from k2.demo.snapshot import Snapshot
 from k2.demo.text import ASCII, UNICODE
 from k2.demo.view import plain_heading, plain_line, screen
 
-REDRAW_EVERY_S = 0.125
-LINE_EVERY_S = 1.0
-
 
 class Audience(Protocol):
-    """`show` is called `every_s`; `leave` before anything else is printed, and more than once."""
-
-    every_s: float
+    """`show` is called several times a second; `leave` before anything else is printed, and more than once."""
 
     def show(self, seen: Snapshot) -> None: ...
     def leave(self) -> None: ...
@@ -31,8 +26,6 @@ class Audience(Protocol):
 
 class Terminal:
     """Draws on the terminal's second screen, so that what was there before is there again afterwards."""
-
-    every_s = REDRAW_EVERY_S
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -60,19 +53,19 @@ class Terminal:
 
 
 class Lines:
-    """Prints plain lines, each at once."""
-
-    every_s = LINE_EVERY_S
+    """Prints a plain line for each full second, at once."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._began = False
+        self._told_s = -1
 
     def show(self, seen: Snapshot) -> None:
-        if not self._began:
-            self._began = True
+        full_s = int(seen.elapsed_s)
+        if self._told_s < 0:
             self._print(plain_heading(seen))
-        self._print(plain_line(seen))
+        elif full_s > self._told_s:
+            self._print(plain_line(seen))
+        self._told_s = full_s
 
     def leave(self) -> None:
         """Nothing to undo."""
@@ -82,7 +75,7 @@ class Lines:
             self._print(line.text)
 
     def _print(self, text: str) -> None:
-        print(text, file=self._stream, flush=True)  # noqa: T201 - what this is for
+        print(text, file=self._stream, flush=True)
 
 
 def choose_audience(*, as_json: bool) -> Audience:

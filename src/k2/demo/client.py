@@ -196,9 +196,9 @@ class _Guard:
 
     def __init__(self, pid: int, directory: Path | None) -> None:
         words = ["/bin/sh", "-c", 'read -r _; kill -9 "$1"; rm -rf "$2"', "k2-demo-guard", str(pid), str(directory or "")]
-        self._shell = subprocess.Popen(
+        self._shell = subprocess.Popen(  # noqa: S603 - words of our own
             words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, cwd=os.sep
-        )  # noqa: S603 - words of our own
+        )
 
     def dismiss(self) -> None:
         self._shell.kill()

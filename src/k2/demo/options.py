@@ -33,7 +33,7 @@ class DemoOptions(Struct, frozen=True, kw_only=True):
 
     Attributes:
         seconds: How long to watch, counted from the first record that came back.
-        rate: Aggregated trades per second over all symbols; of no meaning where `live`.
+        rate: Trades per second over all symbols; of no meaning where `live`.
         live: The real exchange instead of the simulated one.
         keep: Where logs and dead letters go; None for a temporary directory.
     """

@@ -1,9 +1,10 @@
-"""The parts around the client that this process plays itself: a Kafka broker, a schema registry and an exchange, all on loopback."""
+"""The parts around the client that this process plays itself, all on loopback: a Kafka broker and an exchange."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 from confluent_kafka import KafkaException, Producer
 
@@ -43,8 +44,7 @@ class SimulatedExchange:
     """The simulated exchange, with what the demo asks of it."""
 
     def __init__(self, options: DemoOptions) -> None:
-        market = GeneratedMarket(GeneratedOptions(symbols=options.symbols, venue=options.market, rate=options.rate))
-        self._exchange = Exchange(market)
+        self._exchange = Exchange(GeneratedMarket(_market_options(options)))
         self._streams = tuple(f"{symbol.lower()}@{options.stream}" for symbol in options.symbols)
 
     async def start(self) -> None:
@@ -77,6 +77,14 @@ class SimulatedExchange:
     async def fall_silent(self) -> None:
         """Send no more trades; connections stay open, so that what was sent can still be read."""
         await self._exchange.inject(Silence(streams=self._streams))
+
+
+def _market_options(options: DemoOptions) -> GeneratedOptions:
+    """The market counts its rate in aggregated trades, of which some are several single ones."""
+    usual = GeneratedOptions(symbols=options.symbols, venue=options.market, rate=options.rate)
+    if options.stream == "aggTrade":
+        return usual
+    return msgspec.structs.replace(usual, rate=options.rate * len(usual.fills) / sum(usual.fills))
 
 
 async def fetch(session: ClientSession, url: str) -> bytes | None:

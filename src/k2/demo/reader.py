@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import asyncio
+import math
+import time
+from collections.abc import Mapping
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
@@ -10,11 +13,12 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext, SerializationError
 
+from k2.demo.tally import TopicTally
 from k2.errors import FatalError
 
 POLL_S = 0.1  # a batch is what came in this time, so also how stale the screen may be
 BATCH_RECORDS = 2_000
-TIMEOUT_S = 5.0
+TIMEOUT_S = 2.0
 
 Decoded = Mapping[str, Any]
 
@@ -62,12 +66,15 @@ class TopicReader:
 
     def at_end(self) -> bool:
         """Whether everything that the topic holds now was read."""
-        return all(self._next_offsets.get(partition, 0) >= end for partition, end in self._ends())
+        return all(self._next_offsets.get(partition, 0) >= self._end(partition) for partition in self._partitions)
 
-    def _ends(self) -> Iterator[tuple[int, int]]:
-        for partition in self._partitions:
-            marks = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=TIMEOUT_S)
-            yield partition, marks[1] if marks else 0
+    def _end(self, partition: int) -> float:
+        """The offset that the next record will get; infinite where the broker does not tell."""
+        try:
+            marks: Any = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=TIMEOUT_S)
+        except KafkaException:
+            return math.inf
+        return marks[1] if marks else math.inf
 
     def close(self) -> None:
         self._consumer.close()
@@ -83,3 +90,40 @@ def _settings(bootstrap: str) -> dict[str, Any]:
         "fetch.wait.max.ms": 20,
         "log_level": 0,
     }
+
+
+class Reading:
+    """Reads a topic in the background of an event loop, into a tally."""
+
+    def __init__(self, reader: TopicReader, tally: TopicTally) -> None:
+        self._reader, self._tally = reader, tally
+        self._stopped = False
+        self.task = asyncio.create_task(self._run())
+
+    @property
+    def schema_id(self) -> int | None:
+        return self._reader.schema_id
+
+    async def stop_at_the_end(self, timeout_s: float) -> None:
+        """Read on until the topic has nothing more, or time is up. Nobody should be writing any more."""
+        await self._stop()
+        deadline = time.monotonic() + timeout_s
+        while not await asyncio.to_thread(self._reader.at_end) and time.monotonic() < deadline:
+            await self._read()
+
+    async def close(self) -> None:
+        await self._stop()
+        await asyncio.to_thread(self._reader.close)
+
+    async def _stop(self) -> None:
+        # Cancelling would leave the worker thread inside a call, and a client must not be closed under it.
+        self._stopped = True
+        await asyncio.wait({self.task})
+
+    async def _run(self) -> None:
+        while not self._stopped:
+            await self._read()
+
+    async def _read(self) -> None:
+        for record in await asyncio.to_thread(self._reader.read):
+            self._tally.take(record)

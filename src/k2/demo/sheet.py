@@ -8,6 +8,7 @@ on the disk are counted by the demo, so that each side of an equation comes from
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from textwrap import wrap
 from typing import Any
 
 from msgspec import Struct, field, to_builtins
@@ -16,6 +17,7 @@ from k2.demo.tally import SymbolTally, TopicTally
 
 _GOOD, _BAD, _HEADING, _PLAIN = "bold green", "bold red", "bold", ""
 _NUMBER_WIDTH = 12
+_WIDTH, _INDENT = 79, 25
 
 
 class ClientSheet(Struct, frozen=True, kw_only=True):
@@ -98,8 +100,8 @@ class Sheet(Struct, frozen=True, kw_only=True):
         client = self.client
         events = Check("Events", (client.received, "received"), (
             (client.published, "published"),
-            (client.dead_lettered, _with_counts("dead-lettered", self.letters)),
-            (client.ignored, _with_counts("ignored", client.ignored_by_reason)),
+            (client.dead_lettered, "dead-lettered"),
+            (client.ignored, "ignored"),
         ))  # fmt: skip
         records = Check("Records", (client.records, "made"), (
             (client.delivered, "delivered: Kafka acknowledged them"),
@@ -167,7 +169,7 @@ def lines(sheet: Sheet) -> Iterator[Line]:
     yield Line("")
     if sheet.sent is not None:
         yield from _exchange_lines(sheet.sent, sheet.malformed, sheet.client.received)
-    yield from _check_lines(events)
+    yield from _check_lines(events, {}, sheet.letters, sheet.client.ignored_by_reason)
     yield from _check_lines(records)
     yield from _check_lines(topic)
     yield from (line for check in (twins, letters) if not check.holds for line in _check_lines(check))
@@ -184,13 +186,21 @@ def _exchange_lines(sent: int, malformed: int, received: int) -> Iterator[Line]:
     yield Line(f"{'Exchange':9}{_amount(sent + malformed)}  frames sent{on_purpose}{lost}")
 
 
-def _check_lines(check: Check) -> Iterator[Line]:
+def _check_lines(check: Check, *reasons: Mapping[str, int]) -> Iterator[Line]:
+    """`reasons` tell for each part, as far as given, what it is made of."""
     number, words = check.left
     yield Line(f"{check.title:9}{_amount(number)}  {words}")
     for index, (part, meaning) in enumerate(check.parts):
         sign = "+" if index else "="
         end = "" if index < len(check.parts) - 1 else _holds(check)
         yield Line(f"{sign:>9}{_amount(part)}  {meaning}{end}", _PLAIN if check.holds else _BAD)
+        yield from _reason_lines(reasons[index] if index < len(reasons) else {})
+
+
+def _reason_lines(counts: Mapping[str, int]) -> Iterator[Line]:
+    told = ", ".join(f"{reason} {count:,}" for reason, count in counts.items())
+    for text in wrap(told, _WIDTH - _INDENT):
+        yield Line(f"{'':{_INDENT}}{text}", "dim")
 
 
 def _holds(check: Check) -> str:
@@ -211,15 +221,10 @@ def _symbol_lines(sheet: Sheet) -> Iterator[Line]:
 
 def _verdict(sheet: Sheet) -> Line:
     if sheet.balanced:
-        told = "Balanced: every event is accounted for, and every delivered record was read back exactly once."
+        told = "Balanced: every event accounted for, every record read back exactly once."
         return Line(told, _GOOD)
     broken = [check.title.lower() for check in sheet.checks if not check.holds] or ["the client's own verdict"]
     return Line(f"NOT balanced: {', '.join(broken)}.", _BAD)
-
-
-def _with_counts(word: str, counts: Mapping[str, int]) -> str:
-    told = ", ".join(f"{reason} {count:,}" for reason, count in counts.items())
-    return f"{word}: {told}" if told else word
 
 
 def _amount(number: int) -> str:

@@ -53,6 +53,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
         elapsed_s: Time since the first record; 0 before it.
         health: None while the client does not answer.
         sent: Frames that the simulated exchange sent; None for the real one.
+        consumed, distinct: Records read back, and message ids among them, when `health` was asked for: never ahead of it.
         letters: The latest dead letters, the newest last.
     """
 
@@ -115,6 +116,8 @@ class Memory:
 
     def observe(self, now_s: float, tally: TopicTally) -> None:
         """Look at the tally at `now_s` of a monotonic clock."""
+        if not tally.records:
+            return  # the time before the first record is no part of a rate
         counts = {symbol: held.records for symbol, held in tally.symbols.items()}
         self._rates.observe(now_s, counts | {TOTAL: tally.records})
         if now_s >= self._curve_due_s:

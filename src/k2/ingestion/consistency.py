@@ -4,23 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from k2.ingestion.exchanges.binance.urls import market_of
 from k2.ingestion.options import BY_KEY, Source
-
-# Binance's own WebSocket hosts: the market each serves, and the REST address that counts with the same ids.
-# Source: Binance spot docs, "General API information", "Market data only", "Testnet", "Demo mode"; USDⓈ-M docs likewise.
-HOSTS = {
-    "stream.binance.com": ("spot", "https://api.binance.com"),
-    "data-stream.binance.vision": ("spot", "https://data-api.binance.vision"),
-    "stream.testnet.binance.vision": ("spot", "https://testnet.binance.vision"),
-    "demo-stream.binance.com": ("spot", "https://demo-api.binance.com"),
-    "fstream.binance.com": ("usdm", "https://fapi.binance.com"),
-    "fstream.binancefuture.com": ("usdm", "https://testnet.binancefuture.com"),
-    "demo-fstream.binance.com": ("usdm", "https://demo-fapi.binance.com"),
-}
 
 
 class Rule(Struct, frozen=True):
@@ -38,14 +26,8 @@ def broken_rules(values: Mapping[str, Any], sources: Mapping[str, Source]) -> It
             yield rule.fault.format(*(BY_KEY[key].called(sources[key]) for key in rule.keys))
 
 
-def rest_address(ws_url: str) -> str | None:
-    """The REST address that belongs to a WebSocket address; None where the host is not one of Binance's."""
-    return HOSTS[host][1] if (host := urlsplit(ws_url).hostname) in HOSTS else None
-
-
 def _serves_another(ws_url: str, market: str) -> bool:
-    host = urlsplit(ws_url).hostname
-    return host in HOSTS and HOSTS[host][0] != market
+    return market_of(ws_url) not in {None, market}
 
 
 def _one_alone(first: object, second: object) -> bool:

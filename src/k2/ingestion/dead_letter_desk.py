@@ -23,6 +23,9 @@ from k2.ingestion.core.outcome import DeadLetter, Reason, Record, Stage
 from k2.ingestion.happenings import Happenings
 
 FRAMING_BYTES = 5  # Confluent's zero byte and schema id in front of every value
+ROOM_FROM_PENDING = 5_000  # half of what the box holds
+NAP_S = 0.01
+PATIENCE_S = 10.0  # in all, for a writer that hangs
 
 
 class DeadLetterDesk:
@@ -49,6 +52,7 @@ class DeadLetterDesk:
         self._happenings, self._market, self._stream, self._clock_ns = happenings, market, stream, clock_ns
         self._original_message = original_message
         self._schema: Any = None
+        self._patience_s = PATIENCE_S
 
     def use_schema(self, schema: Any) -> None:
         """The schema that records are written with, so that an undeliverable one can be shown under the exchange's keys."""
@@ -67,8 +71,20 @@ class DeadLetterDesk:
         failed = FailedRecord(
             record, stage, verdict.reason, error, verdict.written, self._original(fields), stream=self._stream, symbol=symbol
         )
+        if stage is Stage.SHUTDOWN:
+            self._wait_for_room()
         letter_id = self._put(failed, fields.get("ingestion_timestamp"))
         self._happenings.undeliverable(stage, verdict.reason, error, symbol, letter_id)
+
+    def _wait_for_room(self) -> None:
+        """
+        Give the writer time: when the producer is given up, a whole queue of records comes at once, more than the box holds.
+
+        Blocks the event loop, which has nothing else to do any more.
+        """
+        while self.box.pending >= ROOM_FROM_PENDING and self.box.writable and self._patience_s > 0:
+            time.sleep(NAP_S)
+            self._patience_s -= NAP_S
 
     def _put(self, letter: DeadLetter | FailedRecord, received_at_us: int | None) -> str:
         letter_id = str(uuid.uuid4())
@@ -89,12 +105,15 @@ class DeadLetterDesk:
             return {}
         try:
             fields = fastavro.schemaless_reader(io.BytesIO(record.value[FRAMING_BYTES:]), self._schema)
-        except (EOFError, ValueError, IndexError, TypeError):
+        except (EOFError, ValueError, IndexError, TypeError, OverflowError):
             return {}
         return {name: _microseconds(value) for name, value in fields.items()} if isinstance(fields, dict) else {}
 
     def _original(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        return self._original_message(fields) if fields else {}
+        try:
+            return self._original_message(fields) if fields else {}
+        except (KeyError, TypeError, ValueError):  # a letter without it is better than none
+            return {}
 
 
 def _microseconds(value: Any) -> Any:

@@ -14,7 +14,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from k2.ingestion.adapters.kafka import KafkaSink, ReadBatch
+from k2.ingestion.adapters.kafka import KafkaSink
+from k2.ingestion.adapters.kafka_reports import ReadBatch
 from k2.ingestion.core.outcome import (
     EVENT_FAILURES,
     Control,
@@ -125,6 +126,7 @@ class Engine:
     def _open_turn(self) -> ReadBatch:
         # Both clocks are read once for all that this read of the socket brought.
         self._received_at_us = self._clock_ns() // 1_000
+        self._last_event_ms = 0
         self._batch = self._sink.open_batch()
         self._schedule(self._end_turn)
         return self._batch
@@ -136,6 +138,7 @@ class Engine:
         data_frames = self.received - self._received_before
         if data_frames:
             self._received_before = self.received
+        if self._last_event_ms:  # a read that published nothing tells no lag
             self._sample_lag()
         self._observer.turn_ended(data_frames)
 

@@ -187,7 +187,7 @@ class Service:
 
     def _build_feed(self, engine: Engine, supervisor: Supervisor, readings: Readings) -> Feed:
         given = self._settings.feed
-        url = dial_url(given.ws_url, given.market, given.stream)
+        url = dial_url(given.ws_url, given.stream)
         if url != given.ws_url:
             _log.info("The address is dialled as a combined stream", ws_url=given.ws_url, dialled=url)
         options = LinkOptions(

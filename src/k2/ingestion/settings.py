@@ -18,7 +18,8 @@ from msgspec import Struct
 from k2.errors import ConfigurationError
 from k2.ingestion import command_line
 from k2.ingestion.command_line import Given
-from k2.ingestion.consistency import broken_rules, rest_address
+from k2.ingestion.consistency import broken_rules
+from k2.ingestion.exchanges.binance.urls import rest_url_of
 from k2.ingestion.kafka_settings import OWNED, KafkaSettings, canonical, protected, unsafe, unusable
 from k2.ingestion.option_values import Secret, Shard, properties
 from k2.ingestion.options import BY_KEY, OPTIONS, Option, Source, SourceKind
@@ -217,7 +218,7 @@ def _work_out_defaults(values: dict[str, Any], sources: Mapping[str, Source], en
             if market:
                 values[key] = by_market[market]
     if sources["feed.rest_url"].kind is SourceKind.DEFAULT:
-        values["feed.rest_url"] = rest_address(values.get("feed.ws_url") or "")
+        values["feed.rest_url"] = rest_url_of(values.get("feed.ws_url") or "")
     if sources["state_dir"].kind is SourceKind.DEFAULT:
         values["state_dir"] = _default_state_dir(environ)
     if values.get("feed.shard") and "feed.symbols" in values:

@@ -22,7 +22,7 @@ from k2.ingestion.adapters.registry_access import RegistryAccess, ResolvedSchema
 from k2.ingestion.adapters.rest import RestClient, RestError
 from k2.ingestion.adapters.state import StateDirectory, StateWriteError
 from k2.ingestion.adapters.topic_tail import last_identities
-from k2.ingestion.adapters.topics import TopicSpec, ensure_topic
+from k2.ingestion.adapters.topics import REQUEST_TIMEOUT_S, TopicSpec, ensure_topic
 from k2.ingestion.core.identity import foreign_identity
 from k2.ingestion.core.schemas import Schema
 from k2.ingestion.exchanges.binance.streams import identity_prefix
@@ -31,6 +31,7 @@ from k2.ingestion.settings import Settings
 
 SYMBOLS_NAME, SYMBOLS_VERSION = "symbols", 1
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 5.0
+SHORTEST_ATTEMPT_S = 1.0
 
 _log = get_logger("k2.startup")
 _T = TypeVar("_T")
@@ -47,6 +48,10 @@ class Deadline:
     @property
     def left_s(self) -> float:
         return self._at_s - self._clock_s()
+
+    def bound_s(self, timeout_s: float) -> float:
+        """`timeout_s`, or less where less is left, but enough for one honest attempt."""
+        return min(timeout_s, max(self.left_s, SHORTEST_ATTEMPT_S))
 
 
 async def wait_for(what: str, attempt: Callable[[], Awaitable[_T]], deadline: Deadline) -> _T:
@@ -75,7 +80,10 @@ async def prepare_topic(settings: Settings, rdkafka: logging.Logger, deadline: D
     config = kafka.admin_config()
 
     async def attempt() -> None:
-        report = await asyncio.to_thread(ensure_topic, config, spec, create=kafka.create_topic, logger=rdkafka)
+        timeout_s = deadline.bound_s(REQUEST_TIMEOUT_S)
+        report = await asyncio.to_thread(
+            ensure_topic, config, spec, create=kafka.create_topic, logger=rdkafka, timeout_s=timeout_s
+        )
         if report.created:
             _log.info("Topic created", topic=spec.name, partitions=report.partitions, retention_ms=spec.retention_ms)
         for warning in report.warnings:

@@ -83,7 +83,9 @@ class Supervisor:
             feed.hold("Kafka is slower than the exchange")
             self._happenings.held(in_flight)
         else:
-            feed.release() if before is Flow.HELD else feed.resume()
+            feed.resume()  # also after a hold: the pause before it is still on, and a paused feed does not dial
+            if before is Flow.HELD:
+                feed.release()
             self._happenings.resumed(in_flight)
 
     # From the producer

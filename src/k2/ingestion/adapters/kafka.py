@@ -17,15 +17,17 @@ from typing import Any, Protocol
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from k2.ingestion.adapters.kafka_faults import open_client
+from k2.ingestion.adapters.kafka_reports import ReadBatch, Report
 from k2.ingestion.adapters.kafka_statistics import ProducerStatistics, read_statistics
-from k2.ingestion.core.delivery import Fate, Verdict, verdict_on
-from k2.ingestion.core.outcome import Record
+from k2.ingestion.core.delivery import Fate, Verdict, in_doubt, verdict_on
+from k2.ingestion.core.outcome import Record, WriteOutcome
 from k2.ingestion.core.pipeline import LATE_HEADERS
 from k2.ingestion.core.tally import NS_PER_SECOND, DurationTally
 
 STATISTICS_INTERVAL_MS = 2_000
 HOLD_RETRY_NS = NS_PER_SECOND
 SLOW_ANSWER_NS = 3 * NS_PER_SECOND  # a broker that takes longer to acknowledge anything at all is taken for lost
+REPORTS_WAIT_S = 1.0  # after a purge the reports are there at once
 PUMP_AT_MOST = 4_096  # records moved from the overflow in one go: some 15 ms of the event loop
 LATENCY_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -37,37 +39,6 @@ class DeliveryObserver(Protocol):
     def client_error(self, code: str, text: str) -> None: ...
     def fatal_error(self, code: str, text: str) -> None: ...
     def undeliverable(self, record: Record, verdict: Verdict, error: str) -> None: ...
-
-
-class ReadBatch:
-    """
-    What one read of the socket brought: its records share one receive time and one delivery callback.
-
-    A callback object for each message would cost as much as decoding it.
-    """
-
-    __slots__ = ("_sink", "received_at_ns")
-
-    def __init__(self, sink: KafkaSink, received_at_ns: int) -> None:
-        self._sink, self.received_at_ns = sink, received_at_ns
-
-    def acknowledged(self, error: KafkaError | None, message: Message) -> None:
-        sink = self._sink
-        sink.reported += 1
-        if error is None:
-            sink.delivered += 1
-            sink.latency.observe(sink.now_ns - self.received_at_ns)
-        else:
-            sink.failed(error, message, self, alone=False)
-
-    def acknowledged_alone(self, error: KafkaError | None, message: Message) -> None:
-        sink = self._sink
-        sink.reported += 1
-        if error is None:
-            sink.delivered += 1
-            sink.latency.observe(sink.now_ns - self.received_at_ns)
-        else:
-            sink.failed(error, message, self, alone=True)
 
 
 class KafkaSink:
@@ -94,8 +65,10 @@ class KafkaSink:
         self._lone_producer: Producer | None = None
         self._waiting: deque[tuple[Record, ReadBatch]] = deque()
         self._failed: deque[tuple[Record, ReadBatch]] = deque()
+        self._delivered_before_hold = 0
         self._retry_at_ns = 0
         self._must_wait = False  # something older waits, so nothing may pass it
+        self._abandoned = False
         self._fatal = ""
         self.now_ns = clock_ns()
         self.accepted = self.reported = self.delivered = self.dead = self.retried_alone = 0
@@ -146,6 +119,8 @@ class KafkaSink:
 
     def _produced(self, record: Record, batch: ReadBatch) -> bool:
         """Hand one record to librdkafka. False when it must wait."""
+        if record.timestamp_ms != batch.timestamp_ms or record.headers is not batch.headers:
+            batch.share_report(record)
         try:
             # By position: keywords cost 0.8 us more, and a header another 0.8, so those of live records have none.
             if record.headers is None:
@@ -157,11 +132,11 @@ class KafkaSink:
         except BufferError:
             return False
         except KafkaException as exception:
-            return self._refused_here(record, exception.args[0])
+            return self._refused_here(record, batch, exception.args[0])
         self.accepted += 1
         return True
 
-    def _refused_here(self, record: Record, error: KafkaError) -> bool:
+    def _refused_here(self, record: Record, batch: ReadBatch, error: KafkaError) -> bool:
         """librdkafka itself would not take the record. False when it is to wait for better times."""
         self.error_codes[error.name()] += 1
         if error.fatal():
@@ -171,17 +146,19 @@ class KafkaSink:
         if verdict.fate is Fate.HOLD:
             self._retry_at_ns = self._clock_ns() + HOLD_RETRY_NS
             return False
-        self._bury(record, verdict, error)
+        self._bury(record, in_doubt(verdict) if batch.maybe_written else verdict, error)
         return True
 
     def poll(self) -> None:
         """Serve delivery reports and librdkafka's other callbacks, then move what waits."""
         self.now_ns = self._clock_ns()
-        delivered_before = self.delivered
+        delivered_before, lost_before_ns = self.delivered, self._broker_lost_since_ns
         for producer in self._producers:
             self._poll(producer)
         if self.delivered != delivered_before or not self.in_flight:
             self._acknowledged_at_ns = self.now_ns
+        if self.delivered != delivered_before and self._broker_lost_since_ns == lost_before_ns:
+            self._broker_lost_since_ns = None  # an acknowledgement proves it, seconds before the next statistics do
         if self._must_wait:
             self._pump()
 
@@ -196,8 +173,7 @@ class KafkaSink:
             return
         # Held records go first, in their order, once the outcome of all that was sent with them is known.
         if self._failed and self.accepted == self.reported:
-            self._waiting.extendleft(reversed(self._failed))
-            self._failed.clear()
+            self._take_back_held()
         if not self._failed:
             for _ in range(min(PUMP_AT_MOST, len(self._waiting))):
                 if not self._produced(*self._waiting[0]):
@@ -205,57 +181,87 @@ class KafkaSink:
                 self._waiting.popleft()
         self._must_wait = bool(self._waiting or self._failed)
 
-    def failed(self, error: KafkaError, message: Message, batch: ReadBatch, *, alone: bool) -> None:
+    def _take_back_held(self) -> None:
+        # Where anything was delivered meanwhile, a younger record of the same key may be among it: then they come late.
+        if self.delivered != self._delivered_before_hold:
+            for record, _ in self._failed:
+                record.headers = record.headers or LATE_HEADERS
+        self._waiting.extendleft(reversed(self._failed))
+        self._failed.clear()
+
+    def failed(self, error: KafkaError, message: Message, report: Report, *, alone: bool) -> None:
         """Decide what becomes of a record whose delivery was reported as failed."""
         code = error.name()
         self.error_codes[code] += 1
-        record = _record_of(message)
         verdict = verdict_on(code, alone=alone)
+        if report.maybe_written:
+            verdict = in_doubt(verdict)
         if error.fatal():
             self._became_fatal(error)
         self._observer.delivery_failed(code, error.str())
-        if verdict.fate is Fate.ALONE:
+        record = report.record_of(message)
+        batch = ReadBatch(self, report.received_at_ns, maybe_written=verdict.written is WriteOutcome.UNKNOWN)
+        if verdict.fate is Fate.ALONE and not self._abandoned:
             self._send_alone(record, batch)
-        elif verdict.fate is Fate.HOLD:
-            self._failed.append((record, batch))
-            self._must_wait = True
+        elif verdict.fate is not Fate.DEAD:
+            self._hold(record, batch)
             self._retry_at_ns = self.now_ns + HOLD_RETRY_NS
         else:
             self._bury(record, verdict, error)
+
+    def _hold(self, record: Record, batch: ReadBatch) -> None:
+        if not self._failed:
+            self._delivered_before_hold = self.delivered
+        self._failed.append((record, batch))
+        self._must_wait = True
 
     def _send_alone(self, record: Record, batch: ReadBatch) -> None:
         if self._lone_producer is None:
             self._lone_producer = self._new_producer({"batch.num.messages": 1, "linger.ms": 0})
             self._producers.append(self._lone_producer)
         self.retried_alone += 1
-        self.accepted += 1
-        # It comes after younger ones now, and says so.
-        headers = record.headers or LATE_HEADERS
+        record.headers = record.headers or LATE_HEADERS  # it comes after younger ones now, and says so
+        report = Report(self, record, batch.received_at_ns, maybe_written=batch.maybe_written)
         try:
             self._lone_producer.produce(
-                record.topic, record.value, record.key, -1, batch.acknowledged_alone, None, record.timestamp_ms, headers
+                record.topic, record.value, record.key, -1, report.acknowledged_alone, None, record.timestamp_ms, record.headers
             )
         except (BufferError, KafkaException) as exception:
-            self.reported += 1
             self._observer.client_error("_QUEUE_FULL", str(exception))
-            self._failed.append((record, batch))
-            self._must_wait = True
+            self._hold(record, batch)
+        else:
+            self.accepted += 1
 
     def _bury(self, record: Record, verdict: Verdict, error: KafkaError) -> None:
         self.dead += 1
         self._observer.undeliverable(record, verdict, f"{error.name()}: {error.str()}")
 
     def abandon(self) -> None:
-        """Give up on everything that is still in flight: each record is reported as undeliverable."""
+        """Give up on everything that is still in flight: each record is reported as undeliverable. Blocks until that is done."""
+        self._abandoned = True
         for producer in self._producers:
             producer.purge(in_queue=True, in_flight=True, blocking=True)
-            producer.flush(1.0)
+        self._serve_all_reports()
         never_sent = verdict_on("_PURGE_QUEUE", alone=True)
-        for record, _ in (*self._failed, *self._waiting):
+        for record, batch in (*self._failed, *self._waiting):
             self.dead += 1
-            self._observer.undeliverable(record, never_sent, "the program ended before it could be delivered")
+            verdict = in_doubt(never_sent) if batch.maybe_written else never_sent
+            self._observer.undeliverable(record, verdict, "the program ended before it could be delivered")
         self._failed.clear()
         self._waiting.clear()
+
+    def _serve_all_reports(self) -> None:
+        reported_before = -1
+        while self.reported not in {self.accepted, reported_before}:
+            reported_before = self.reported
+            for producer in self._producers:
+                self._flush(producer)
+
+    def _flush(self, producer: Producer) -> None:
+        try:
+            producer.flush(REPORTS_WAIT_S)
+        except KafkaException as exception:
+            self._on_client_error(exception.args[0])
 
     def _became_fatal(self, error: KafkaError) -> None:
         if not self._fatal:
@@ -277,20 +283,3 @@ class KafkaSink:
             self._broker_lost_since_ns = None
         elif self._broker_lost_since_ns is None:
             self._broker_lost_since_ns = self.now_ns
-
-
-def _record_of(message: Message) -> Record:
-    """The record as it was sent: a delivery report carries it back."""
-    _, timestamp_ms = message.timestamp()
-    headers = message.headers()
-    return Record(
-        message.topic() or "",
-        _bytes(message.key()),
-        _bytes(message.value()),
-        timestamp_ms,
-        headers if isinstance(headers, list) and headers else None,
-    )
-
-
-def _bytes(value: str | bytes | None) -> bytes:
-    return value if isinstance(value, bytes) else (value or "").encode()

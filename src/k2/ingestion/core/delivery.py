@@ -35,6 +35,8 @@ FATES: dict[str, Fate] = {
     "INVALID_RECORD": Fate.ALONE,
     "MSG_SIZE_TOO_LARGE": Fate.ALONE,
     "RECORD_LIST_TOO_LARGE": Fate.ALONE,
+    # The broker named the bad records of the batch, and this is none of them.
+    "_INVALID_DIFFERENT_RECORD": Fate.ALONE,
     # The whole topic is closed to us. Dead letters would be a copy of the market, and an operator can open it again.
     "TOPIC_AUTHORIZATION_FAILED": Fate.HOLD,
     "CLUSTER_AUTHORIZATION_FAILED": Fate.HOLD,
@@ -52,6 +54,9 @@ FATES: dict[str, Fate] = {
     "LEADER_NOT_AVAILABLE": Fate.HOLD,
     "THROTTLING_QUOTA_EXCEEDED": Fate.HOLD,
     "REQUEST_TIMED_OUT": Fate.HOLD,
+    "NETWORK_EXCEPTION": Fate.HOLD,
+    # It starts a new epoch itself after this, and fails what it had sent in the old one.
+    "INVALID_PRODUCER_EPOCH": Fate.HOLD,
     # The producer is done for, the record is not.
     "_FATAL": Fate.HOLD,
 }
@@ -62,8 +67,8 @@ _REASONS = {
     "_PURGE_QUEUE": Reason.NOT_DELIVERED_AT_SHUTDOWN,
     "_PURGE_INFLIGHT": Reason.NOT_DELIVERED_AT_SHUTDOWN,
 }
-# Codes of librdkafka's own (they begin with an underscore) that are raised before anything is sent.
-_NEVER_SENT = frozenset(
+# Codes of librdkafka's own (they begin with an underscore) under which nothing is in the log: it was not sent, or refused.
+_NEVER_WRITTEN = frozenset(
     {
         "_PURGE_QUEUE",
         "_QUEUE_FULL",
@@ -72,6 +77,7 @@ _NEVER_SENT = frozenset(
         "_UNKNOWN_PARTITION",
         "_READ_ONLY",
         "_MSG_SIZE_TOO_LARGE",
+        "_INVALID_DIFFERENT_RECORD",
     }
 )
 # Codes of the broker under which the batch may be in the log: it failed or timed out after, or while, it was appended.
@@ -97,7 +103,7 @@ def write_outcome(code: str) -> WriteOutcome:
     Source: librdkafka's INTRODUCTION.md, "Message persistence status"; the status itself is not exposed in Python.
     """
     if code.startswith(("_", "ERR_")):
-        return WriteOutcome.NOT_WRITTEN if code in _NEVER_SENT else WriteOutcome.UNKNOWN
+        return WriteOutcome.NOT_WRITTEN if code in _NEVER_WRITTEN else WriteOutcome.UNKNOWN
     return WriteOutcome.UNKNOWN if code in _MAYBE_APPENDED else WriteOutcome.NOT_WRITTEN
 
 
@@ -114,3 +120,10 @@ def verdict_on(code: str, *, alone: bool) -> Verdict:
         fate = Fate.DEAD
     written = write_outcome(code)
     return Verdict(fate, written, _REASONS.get(code, _BY_OUTCOME[written]))
+
+
+def in_doubt(verdict: Verdict) -> Verdict:
+    """The same verdict on a record that an earlier attempt may have written."""
+    unknown = WriteOutcome.UNKNOWN
+    reason = Reason.DELIVERY_UNKNOWN if verdict.reason is Reason.DELIVERY_REJECTED else verdict.reason
+    return Verdict(verdict.fate, unknown, reason)

@@ -91,4 +91,4 @@ def reason_of(error: Exception) -> Reason:
         return Reason.NOT_UTF8
     if not isinstance(error, ValidationError):
         return Reason.NOT_JSON
-    return next((reason for pattern, reason in _REASONS if pattern.search(str(error))), Reason.WRONG_TYPE)
+    return next((reason for pattern, reason in _REASONS if pattern.match(str(error))), Reason.WRONG_TYPE)

@@ -8,47 +8,13 @@ import msgspec
 from msgspec import Struct
 
 # Assets that Binance quotes prices in, on spot and on futures. Only the offline fallback: metadata comes first.
-_DOLLARS = (
-    "USD",
-    "USDT",
-    "USDC",
-    "FDUSD",
-    "TUSD",
-    "BUSD",
-    "USDP",
-    "PAX",
-    "USDS",
-    "USD1",
-    "USDE",
-    "RLUSD",
-    "XUSD",
-    "BFUSD",
-    "DAI",
-    "UST",
-)
-_MONEY = (
-    "EUR",
-    "GBP",
-    "TRY",
-    "BRL",
-    "JPY",
-    "AUD",
-    "ARS",
-    "COP",
-    "CZK",
-    "MXN",
-    "NGN",
-    "PLN",
-    "RON",
-    "RUB",
-    "UAH",
-    "ZAR",
-    "KZT",
-    "IDR",
-)
+_DOLLARS = ("USD", "USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USDP", "PAX", "USDS", "USD1", "USDE")
+_MORE_DOLLARS = ("RLUSD", "XUSD", "BFUSD", "DAI", "UST")
+_MONEY = ("EUR", "GBP", "TRY", "BRL", "JPY", "AUD", "ARS", "COP", "CZK", "MXN")
+_MORE_MONEY = ("NGN", "PLN", "RON", "RUB", "UAH", "ZAR", "KZT", "IDR")
 _MONEY_TOKENS = ("EURI", "AEUR", "BIDR", "IDRT", "BVND", "VAI", "BKRW", "GYEN")
 _COINS = ("BTC", "ETH", "BNB", "XRP", "TRX", "DOGE", "DOT", "SOL")
-_QUOTE_ASSETS = frozenset(_DOLLARS + _MONEY + _MONEY_TOKENS + _COINS)
+_QUOTE_ASSETS = frozenset(_DOLLARS + _MORE_DOLLARS + _MONEY + _MORE_MONEY + _MONEY_TOKENS + _COINS)
 _LONGEST_FIRST = tuple(sorted(_QUOTE_ASSETS, key=lambda asset: (-len(asset), asset)))
 
 

@@ -1,0 +1,98 @@
+"""
+`k2 demo`: a simulated exchange, the real client, an embedded Kafka and registry, and what came out of it all on the screen.
+
+Exit codes: 0 the books balance, 1 they do not, 2 usage, 69 a part cannot be reached, 70 a part broke, 128 and the signal's number
+where a signal cut it short.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from k2.errors import EXIT_OK
+
+if TYPE_CHECKING:
+    from k2.demo.audience import Audience
+    from k2.demo.director import Ending
+
+EXIT_UNBALANCED = 1
+EXIT_SIGNAL = 128  # and the signal's number, as shells say it
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the `demo` command."""
+    parser = subparsers.add_parser(
+        "demo",
+        help="see the client at work, without a Kafka and without the internet",
+        description="Plays a simulated exchange through the real client into an embedded Kafka, reads every record back and "
+        "shows it live; ends with the balance sheet. Nothing is installed, and nothing is left behind.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--seconds", metavar="N", help="how long to watch, from the first record on; default: 12")
+    help_symbols = "what to stream; default: BTCUSDT ETHUSDT BNBUSDT"
+    parser.add_argument("--symbols", nargs="+", action="extend", metavar="SYMBOL", help=help_symbols)
+    parser.add_argument("--rate", metavar="N", help="events per second over all symbols; default: 600")
+    parser.add_argument("--market", metavar="spot|usdm", help="which market; default: spot")
+    parser.add_argument("--stream", metavar="aggTrade|trade", help="aggregated or single trades; default: aggTrade")
+    parser.add_argument("--live", action="store_true", help="the real Binance instead of the simulated one")
+    parser.add_argument("--keep", metavar="DIR", help="keep the client's log and the dead letters in a new directory under DIR")
+    help_json = "progress to standard error, and the balance sheet as the last line of standard output"
+    parser.add_argument("--json", action="store_true", help=help_json)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """
+    Play the demo.
+
+    Raises:
+        ConfigurationError: with every option that cannot be used.
+        UnavailableError, FatalError: a part did not come up, or broke.
+    """
+    from k2.demo.options import make_options  # noqa: PLC0415 - half a second that --help need not pay
+
+    options = make_options(vars(arguments))
+
+    from k2.demo import director  # noqa: PLC0415 - the same
+    from k2.demo.audience import choose_audience  # noqa: PLC0415 - the same
+
+    audience = choose_audience(as_json=arguments.json)
+    try:
+        ending = asyncio.run(director.run(options, audience))
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None  # a second signal
+    return report(ending, audience, as_json=arguments.json)
+
+
+def report(ending: Ending, audience: Audience, *, as_json: bool) -> int:
+    """
+    Show the sheet. Returns the exit code.
+
+    Raises:
+        K2Error: why the client ended by itself.
+    """
+    from k2.demo import sheet as sheets  # noqa: PLC0415 - see `run`
+
+    sheet = ending.sheet
+    if sheet is None:
+        print("k2 demo: interrupted before the client had begun", file=sys.stderr)
+        return EXIT_SIGNAL + ending.signal
+    audience.tell(sheets.lines(sheet))
+    if ending.kept:
+        audience.tell([sheets.Line(f"The client's log and dead letters are in {ending.kept}")])
+    if as_json:
+        print(json.dumps({**sheets.to_json(sheet), "latency_seconds": ending.health.latency_seconds if ending.health else {}}))
+    if ending.failure:
+        raise ending.failure
+    return exit_code(balanced=sheet.balanced, signal=ending.signal)
+
+
+def exit_code(*, balanced: bool, signal: int) -> int:
+    """The verdict first: books that do not balance are a finding even where the run was cut short."""
+    if not balanced:
+        return EXIT_UNBALANCED
+    return EXIT_SIGNAL + signal if signal else EXIT_OK
