@@ -62,6 +62,8 @@ def main(argv: list[str] | None = None) -> int:
     except EXPECTED_FAILURES as error:
         print(f"benchmarks.client: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

@@ -42,7 +42,7 @@ POLL_INTERVAL_S = 0.02
 OUTPUT_SHOWN = 4_000
 
 
-def wait_until(look: Callable[[], T], what: str, timeout_s: float = 20) -> T:
+def wait_until(look: Callable[[], T | None], what: str, timeout_s: float = 20) -> T:
     """The first value of `look` that is true; AssertionError after `timeout_s`, naming `what` and the last value."""
     deadline = time.monotonic() + timeout_s
     while not (seen := look()):
@@ -85,6 +85,10 @@ class RunningExchange:
         """Let faults happen, in this order; returns when they have struck."""
         for fault in faults:
             asyncio.run_coroutine_threadsafe(self._exchange.inject(fault), self._loop).result(REQUEST_TIMEOUT_S)
+
+    def begin(self) -> None:
+        """Let the market begin; needed with `start="called"` only."""
+        self.read(lambda exchange: exchange.begin())
 
     def read(self, look: Callable[[Exchange], T]) -> T:
         """What `look` finds, read on the exchange's own thread, where nothing moves meanwhile."""
@@ -204,11 +208,11 @@ class RunningClient(ClientProcess):
     def wait_for_metric(self, name: str, at_least: float, timeout_s: float = 20, **labels: str) -> Metrics:
         """The first scrape in which the series has reached this value."""
 
-        def look() -> Metrics | None:
+        def reached() -> Metrics | None:
             metrics = self.metrics
             return metrics if metrics(name, **labels) >= at_least else None
 
-        return wait_until(look, f"{name} {labels or ''} at {at_least:g}", timeout_s) or self.metrics
+        return wait_until(reached, f"{name} {labels or ''} at {at_least:g}", timeout_s)
 
     def wait_for_produced(self, count: int, timeout_s: float = 20) -> Metrics:
         """Wait until Kafka has acknowledged so many records."""

@@ -6,7 +6,7 @@ import confluent_kafka
 import pytest
 from confluent_kafka import KafkaError
 
-from k2.ingestion.core.delivery import FATES, Fate, Verdict, verdict_on, write_outcome
+from k2.ingestion.core.delivery import FATES, Fate, Verdict, in_doubt, verdict_on, write_outcome
 from k2.ingestion.core.outcome import Reason, WriteOutcome
 
 NOT_WRITTEN, UNKNOWN = WriteOutcome.NOT_WRITTEN, WriteOutcome.UNKNOWN
@@ -26,6 +26,8 @@ NOT_WRITTEN, UNKNOWN = WriteOutcome.NOT_WRITTEN, WriteOutcome.UNKNOWN
         ("NOT_ENOUGH_REPLICAS_AFTER_APPEND", Fate.HOLD, Verdict(Fate.HOLD, UNKNOWN, Reason.DELIVERY_UNKNOWN)),
         ("REQUEST_TIMED_OUT", Fate.HOLD, Verdict(Fate.HOLD, UNKNOWN, Reason.DELIVERY_UNKNOWN)),
         ("_FATAL", Fate.HOLD, Verdict(Fate.HOLD, UNKNOWN, Reason.DELIVERY_UNKNOWN)),
+        ("_INVALID_DIFFERENT_RECORD", Fate.ALONE, Verdict(Fate.DEAD, NOT_WRITTEN, Reason.DELIVERY_REJECTED)),
+        ("NETWORK_EXCEPTION", Fate.HOLD, Verdict(Fate.HOLD, UNKNOWN, Reason.DELIVERY_UNKNOWN)),
         ("_PURGE_QUEUE", Fate.DEAD, Verdict(Fate.DEAD, NOT_WRITTEN, Reason.NOT_DELIVERED_AT_SHUTDOWN)),
         ("_PURGE_INFLIGHT", Fate.DEAD, Verdict(Fate.DEAD, UNKNOWN, Reason.NOT_DELIVERED_AT_SHUTDOWN)),
         ("INVALID_REQUIRED_ACKS", Fate.DEAD, Verdict(Fate.DEAD, NOT_WRITTEN, Reason.DELIVERY_REJECTED)),
@@ -53,6 +55,15 @@ def test_every_code_of_librdkafka_has_a_verdict_that_agrees_with_itself() -> Non
         assert final.fate is not Fate.ALONE
         assert final.written is write_outcome(code)
         assert (final.reason, final.written) not in [(Reason.DELIVERY_REJECTED, UNKNOWN), (Reason.DELIVERY_UNKNOWN, NOT_WRITTEN)]
+
+
+def test_doubt_about_an_earlier_attempt_stays() -> None:
+    """What was sent before may be in the topic whatever became of the last attempt; fate and plainer reasons stay as they are."""
+    for code in _librdkafka_codes():
+        verdict = verdict_on(code, alone=True)
+        doubtful = in_doubt(verdict)
+        assert (doubtful.fate, doubtful.written) == (verdict.fate, UNKNOWN)
+        assert doubtful.reason is (Reason.DELIVERY_UNKNOWN if verdict.reason is Reason.DELIVERY_REJECTED else verdict.reason)
 
 
 def test_codes_of_the_table_exist() -> None:

@@ -68,6 +68,16 @@ def _outcomes(pipeline: Pipeline, *frames: bytes) -> list[Any]:
     return [outcome for frame in frames for outcome in pipeline.process(frame, RECEIVED_AT_US)]
 
 
+@given(st.lists(st.integers(0, 60), max_size=60))
+def test_ids_of_live_records_rise(numbers: list[int]) -> None:
+    """What a consumer sees without the mark is in order, and nothing is published twice."""
+    outcomes = [outcome for outcome in _outcomes(new_pipeline(), *map(_frame, numbers)) if isinstance(outcome, Publish)]
+    ids = [decoded(outcome.records[0].value)["source_sequence"] for outcome in outcomes]
+    live = [number for number, outcome in zip(ids, outcomes, strict=True) if outcome.records[0].headers is None]
+    assert live == sorted(set(live))
+    assert len(ids) == len(set(ids))
+
+
 def test_late_record_is_marked_and_the_live_ones_are_not() -> None:
     """A consumer can tell which record breaks the rising order."""
     outcomes = _outcomes(new_pipeline(), _frame(5), _frame(8), _frame(6), _frame(9))

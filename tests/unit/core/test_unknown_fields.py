@@ -22,7 +22,8 @@ EVENT = {
 }  # fmt: skip
 HOSTILE_NAMES = [
     "zz", "", " ", "a:b", "a.b", "a`b", "`", "q'q", 'q"q', "b\\s", "n\nl", "\x00", "\x7f", "牛", "\u2028", "\U0001d54a", "stream",
-    "adopted_0", "__class__", "E ", "Object missing required field", "x` - at `$.data", "x` - at `$", "x" * 256, "x" * 257, "x" * 5_000,
+    "adopted_0", "__class__", "E ", "Object missing required field", "x` - at `$.data", "x` - at `$",
+    "x" * 256, "x" * 257, "x" * 5_000,
 ]  # fmt: skip
 
 

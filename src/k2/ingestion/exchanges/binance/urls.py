@@ -1,8 +1,8 @@
 """
 Which of the exchange's servers serves which market and stream.
 
-Source: Binance spot docs, "General WSS information", "Market data only", "Testnet", "Demo mode"; USDⓈ-M docs, "Important WebSocket
-Change Notice".
+Source: Binance spot docs, "General WSS information", "Market data only", "Testnet", "Demo mode"; USDⓈ-M docs, "Important
+WebSocket Change Notice".
 """
 
 from __future__ import annotations
