@@ -51,7 +51,7 @@ clean:                     ## Remove what was installed and fetched
 
 .tools/bin/uv:
 	@echo "fetching uv"
-	@$(PYTHON) -m pip install --quiet --target .tools uv==0.13.8
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action ignore --target .tools uv==0.13.8
 
 .venv/bin/python: | $(UV)
 	@$(UV) venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv

@@ -19,9 +19,9 @@ from typing import TypeVar
 from msgspec import Struct
 
 from benchmarks import frames
-from benchmarks.latency import run_paced
+from benchmarks.latency import Latency, run_paced
 from benchmarks.processes import BenchmarkError, Worker
-from benchmarks.report import Round, summary, table
+from benchmarks.report import Round, machine, summary, table
 from benchmarks.runs import Place, run_client, run_floor, run_textbook
 from k2.errors import K2Error
 from kit.jars import PartUnavailableError
@@ -34,7 +34,7 @@ EXPECTED_FAILURES = (BenchmarkError, K2Error, PartUnavailableError, ServerFailed
 
 
 class Plan(Struct):
-    """How much to measure. `textbook_messages` is less than `messages`, as each costs ten times as much."""
+    """How much to measure. `textbook_messages` is less than `messages`, as each takes several times as long."""
 
     messages: int = 150_000
     textbook_messages: int = 30_000
@@ -56,26 +56,26 @@ class Loads(Struct, frozen=True):
 def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     plan = _plan(options)
+    on = machine()
     try:
         with _place(options.kafka_bootstrap, options.schema_registry) as place:
-            _measure(place, plan)
+            rounds, latency = _measure(place, plan)
     except EXPECTED_FAILURES as error:
         print(f"benchmarks.client: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+    print(f"\n{on}\n{table(rounds, latency)}\n\n{summary(rounds, latency)}", flush=True)
     return 0
 
 
-def _measure(place: Place, plan: Plan) -> None:
+def _measure(place: Place, plan: Plan) -> tuple[list[Round], Latency]:
     loads = _prepare(place.directory, plan)
     _tell("warming the broker up")
     run_floor(place, "bench.warm-up", loads.records, plan.messages)
     rounds = [_round(place, plan, loads, number) for number in range(1, plan.rounds + 1)]
     _tell(f"{plan.paced_seconds:g} s at 10,000 messages a second")
-    latency = run_paced(place, "bench.paced", plan.paced_seconds)
-    print(f"\n{table(rounds, latency)}\n")
-    print(summary(rounds, latency), flush=True)
+    return rounds, run_paced(place, "bench.paced", plan.paced_seconds)
 
 
 def _round(place: Place, plan: Plan, loads: Loads, number: int) -> Round:

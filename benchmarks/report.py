@@ -28,7 +28,6 @@ def table(rounds: Sequence[Round], latency: Latency) -> str:
     """Medians over the rounds, with the smallest and the largest."""
     first = rounds[0]
     lines = [
-        machine(),
         f"{len(rounds)} rounds of floor, client ({first.client.messages:,} messages) and textbook ({first.textbook.messages:,})",
         "",
         f"{'':34}{'median':>10}{'least':>10}{'most':>10}",
@@ -60,13 +59,13 @@ def summary(rounds: Sequence[Round], latency: Latency) -> str:
 
 
 def machine() -> str:
-    """What the numbers were measured on."""
+    """What the numbers are measured on, and how busy it is with other things before we begin."""
     librdkafka = confluent_kafka.libversion()[0]
     system, python = (
         f"{platform.system()} {platform.release()}",
         f"{platform.python_implementation()} {platform.python_version()}",
     )
-    return f"{_processor()}, {os.cpu_count()} cores, {system}, {python}, librdkafka {librdkafka}"
+    return f"{_processor()}, {os.cpu_count()} cores, {system}, {python}, librdkafka {librdkafka}, load {os.getloadavg()[0]:.1f}"
 
 
 def _processor() -> str:

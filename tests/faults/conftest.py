@@ -21,5 +21,5 @@ def mock() -> Iterator[MockKafka]:
 
 
 @pytest.fixture
-def bench(mock: MockKafka) -> Bench:
+def cold_bench(mock: MockKafka) -> Bench:
     return Bench(mock.bootstrap)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from faults.harness import FIRST_TIME_MS, TOPIC, Bench
 from k2.ingestion.core.outcome import Reason, WriteOutcome
 from kit.mock_kafka import MockKafka
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LATE = {"k2-source": b"late"}
 COUNT = 8
@@ -44,6 +49,34 @@ DEADLY = {
 }
 
 
+@pytest.fixture(scope="module")
+def mock() -> Iterator[MockKafka]:
+    with MockKafka() as cluster:
+        cluster.create_topic(TOPIC)
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def warm_bench(mock: MockKafka) -> Bench:
+    return Bench(mock.bootstrap)
+
+
+@pytest.fixture
+def bench(mock: MockKafka, warm_bench: Bench, topic: str) -> Bench:
+    mock.forgive()
+    mock.create_topic(topic)
+    warm_bench.renew(topic)
+    return warm_bench
+
+
+@pytest.fixture
+def small_batches(mock: MockKafka, topic: str) -> Bench:
+    """Five records at most to a batch, and so several batches under way at once."""
+    mock.forgive()
+    mock.create_topic(topic)
+    return Bench(mock.bootstrap, topic, batch_num_messages=5)
+
+
 @pytest.mark.parametrize("code", REFUSES_THE_BATCH)
 def test_a_refused_batch_is_produced_once_more_one_by_one(mock: MockKafka, bench: Bench, code: str) -> None:
     """Records whose only fault was their company all arrive, marked as late, with the times and keys that they had."""
@@ -66,7 +99,7 @@ def test_what_is_refused_alone_is_dead(mock: MockKafka, bench: Bench, code: str,
     bench.drain()
     [(letter, verdict)] = bench.observer.letters
     assert (verdict.written, verdict.reason) == (WriteOutcome.NOT_WRITTEN, reason)
-    assert (letter.topic, letter.key) == (TOPIC, b"BTCUSDT")
+    assert (letter.topic, letter.key) == (bench.topic, b"BTCUSDT")
     assert letter.timestamp_ms == FIRST_TIME_MS + int(letter.value)
     assert code in bench.observer.texts[0]
     assert bench.stored_values() == [record.value for record in sent if record.value != letter.value]
@@ -104,31 +137,30 @@ def test_any_other_code_is_deadly(mock: MockKafka, bench: Bench, code: str, expe
     assert bench.sink.delivered == 1
 
 
-def test_a_closed_topic_keeps_everything_in_order(mock: MockKafka) -> None:
+def test_a_closed_topic_keeps_everything_in_order(mock: MockKafka, small_batches: Bench) -> None:
     """While a topic is closed to us everything is held; opened again, all of it arrives in order and without a mark."""
-    bench = Bench(mock.bootstrap, batch_num_messages=5)
     mock.answer_with(*["TOPIC_AUTHORIZATION_FAILED"] * 1_000)
-    bench.send(20)
-    bench.poll_until(lambda: bench.sink.overflow == 20)
-    bench.send(20)
-    assert bench.sink.overflow == 40
+    small_batches.send(20)
+    small_batches.poll_until(lambda: small_batches.sink.overflow == 20)
+    small_batches.send(20)
+    assert small_batches.sink.overflow == 40
     mock.forgive()
-    bench.drain()
-    assert bench.stored_values() == [record.value for record in bench.sent]
-    assert not any(record.headers for record in bench.stored())
+    small_batches.drain()
+    assert small_batches.stored_values() == [record.value for record in small_batches.sent]
+    assert not any(record.headers for record in small_batches.stored())
 
 
-def test_held_records_that_were_overtaken_say_so(mock: MockKafka) -> None:
+def test_held_records_that_were_overtaken_say_so(mock: MockKafka, small_batches: Bench) -> None:
     """Where the fault struck one batch of several, its records come after younger ones: only they break the order, and marked."""
-    bench = Bench(mock.bootstrap, batch_num_messages=5)
-    bench.send(1)
-    bench.drain()
-    mock.set_delay(100)  # so that all batches are under way before the first answer
+    small_batches.send(1)
+    small_batches.drain()
+    mock.set_delay(30)  # so that all batches are under way before the first answer
     mock.answer_with("TOPIC_AUTHORIZATION_FAILED")
-    bench.send(40)
-    bench.drain()
-    stored = bench.stored()
-    assert sorted(record.payload or b"" for record in stored) == [record.value for record in bench.sent]
+    small_batches.send(40)
+    small_batches.drain()
+    mock.set_delay(0)
+    stored = small_batches.stored()
+    assert sorted(record.payload or b"" for record in stored) == [record.value for record in small_batches.sent]
     unmarked = [record.payload for record in stored if not record.headers]
     assert unmarked == sorted(unmarked, key=lambda value: value or b"")
     assert [record.headers for record in stored if record.headers] == [LATE] * (len(stored) - len(unmarked))

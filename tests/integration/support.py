@@ -116,10 +116,6 @@ class RunningExchange:
         """When each attempt to open a WebSocket came, refused ones too, on the monotonic clock."""
         return self.read(lambda exchange: [handshake.at_s for handshake in exchange.handshakes])
 
-    @property
-    def exhausted(self) -> bool:
-        return self._exchange.exhausted.is_set()
-
     def _run(self) -> None:
         with asyncio.Runner() as runner:
             runner.run(self._serve())
@@ -181,10 +177,6 @@ class RunningClient(ClientProcess):
     def get_json(self, path: str) -> tuple[int, dict[str, Any]]:
         status, body = self.get(path)
         return status, json.loads(body)
-
-    @property
-    def health(self) -> dict[str, Any]:
-        return self.get_json("/health")[1]
 
     @property
     def metrics(self) -> Metrics:

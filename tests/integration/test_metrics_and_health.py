@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import http.client
 import json
-import statistics
 import sys
 import time
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from integration.support import SYMBOLS, Metrics, Rig, RunningClient, generated, ids_by_symbol, wait_until
+from integration.support import SYMBOLS, Rig, RunningClient, RunningExchange, generated, ids_by_symbol, wait_until
+from k2.simulator import garbage
 from k2.simulator.faults import Clear, Close, Fault, Garbage, Refuse, Reset, Silence, Skip
 from k2.simulator.garbage import NAMES
 from kit.client import ClientProcess
@@ -36,6 +36,7 @@ RUNBOOK = {
     "kafka_produce_errors": "counter",
 }
 COUNT = 20_000
+FULL_RATE = 20_000  # trades a second
 
 
 @pytest.fixture
@@ -44,36 +45,42 @@ def rig(kafka: KafkaBroker, registry: SchemaRegistry, tmp_path: Path) -> Iterato
         yield rig
 
 
-class TestQuiet:
+class Quiet(NamedTuple):
+    rig: Rig
+    exchange: RunningExchange
+    client: RunningClient
+
+
+@pytest.fixture(scope="module")
+def quiet(kafka: KafkaBroker, registry: SchemaRegistry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quiet]:
     """A market that has ended: everything that was sent has arrived, so every number can be told exactly."""
+    with Rig(kafka, registry, tmp_path_factory.mktemp("quiet")) as rig:
+        exchange = rig.exchange(generated(None, count=COUNT))
+        client = rig.client(exchange.ws_url)
+        client.wait_for_produced(COUNT)
+        yield Quiet(rig, exchange, client)
 
-    @pytest.fixture(scope="class")
-    def quiet(self, kafka: KafkaBroker, registry: SchemaRegistry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-        with Rig(kafka, registry, tmp_path_factory.mktemp("quiet")) as rig:
-            exchange = rig.exchange(generated(None, count=COUNT))
-            client = rig.client(exchange.ws_url)
-            client.wait_for_produced(COUNT)
-            yield rig, exchange, client
 
-    def test_the_runbooks_metrics_are_there(self, quiet: Any) -> None:
+class TestNumbers:
+    def test_the_runbooks_metrics_are_there(self, quiet: Quiet) -> None:
         """Every name of the runbook is exported in its kind, the break-down by exchange in capitals, and as one series."""
-        metrics = quiet[2].metrics
+        metrics = quiet.client.metrics
         assert {name: metrics.kinds.get(name) for name in RUNBOOK} == RUNBOOK
         for name in ("kafka_messages_produced_total", "kafka_produce_errors_total"):
             assert metrics.series(name) == [{"exchange": "BINANCE"}]
         for name in ("binance_connection_state", "binance_messages_received_total", "binance_message_errors_total"):
             assert metrics.series(name) == [{}]
 
-    def test_received_is_what_the_exchange_sent_and_produced_what_kafka_has(self, quiet: Any) -> None:
+    def test_received_is_what_the_exchange_sent_and_produced_what_kafka_has(self, quiet: Quiet) -> None:
         """Sent, received, produced and the records in the topic are the same number."""
         rig, exchange, client = quiet
         metrics = client.metrics
         assert exchange.sent == metrics.received == metrics.produced == COUNT
         assert len(rig.records()) == COUNT
 
-    def test_the_latency_histogram_holds_every_record(self, quiet: Any) -> None:
+    def test_the_latency_histogram_holds_every_record(self, quiet: Quiet) -> None:
         """Buckets rise to the number of records, one bound tells what took more than half a second, and the sum is plausible."""
-        metrics = quiet[2].metrics
+        metrics = quiet.client.metrics
         bounds = [labels["le"] for labels in metrics.series("binance_message_latency_seconds_bucket")]
         counts = [metrics("binance_message_latency_seconds_bucket", le=bound) for bound in bounds]
         assert counts == sorted(counts)
@@ -82,23 +89,23 @@ class TestQuiet:
         assert 0 < metrics("binance_message_latency_seconds_sum") < COUNT
         assert "0.5" in bounds
 
-    def test_the_books_balance(self, quiet: Any) -> None:
+    def test_the_books_balance(self, quiet: Quiet) -> None:
         """Both ledgers come out even, and nothing waits."""
-        metrics = quiet[2].metrics
+        metrics = quiet.client.metrics
         assert metrics("k2_events_published_total") == metrics("k2_records_made_total", origin="stream") == COUNT
         for name in ("k2_events_unaccounted", "k2_records_unaccounted", "k2_records_in_flight", "k2_gaps_open"):
             assert metrics(name) == 0, name
         by_stream = [metrics("k2_stream_events_published_total", stream=f"{symbol.lower()}@aggTrade") for symbol in SYMBOLS]
         assert sum(by_stream) == COUNT
 
-    def test_records_travel_in_batches(self, quiet: Any) -> None:
+    def test_records_travel_in_batches(self, quiet: Quiet) -> None:
         """Far fewer requests than records go to Kafka."""
-        metrics = quiet[2].wait_for_metric("k2_producer_requests_total", 1)
+        metrics = quiet.client.wait_for_metric("k2_producer_requests_total", 1)
         assert metrics("k2_producer_requests_total") < COUNT / 10
 
-    def test_health_has_the_runbooks_keys(self, quiet: Any) -> None:
+    def test_health_has_the_runbooks_keys(self, quiet: Quiet) -> None:
         """The five documented keys come first, in the documented types."""
-        status, health = quiet[2].get_json("/health")
+        status, health = quiet.client.get_json("/health")
         assert status == 200
         assert list(health)[:5] == ["status", "connection_state", "symbols", "uptime_seconds", "messages_received"]
         assert (health["status"], health["connection_state"]) == ("healthy", "CONNECTED")
@@ -106,9 +113,9 @@ class TestQuiet:
         assert isinstance(health["uptime_seconds"], int)
         assert (health["schema_source"], health["reasons"]) == ("registry", [])
 
-    def test_metrics_of_the_process_are_there(self, quiet: Any) -> None:
+    def test_metrics_of_the_process_are_there(self, quiet: Quiet) -> None:
         """Memory, descriptors and the versions in use can be read too."""
-        metrics = quiet[2].metrics
+        metrics = quiet.client.metrics
         assert 20e6 < metrics("process_resident_memory_bytes") < 1e9
         [build] = metrics.series("k2_build_info")
         assert build["transport"] == "picows"
@@ -125,25 +132,25 @@ class TestConnection:
     def test_a_lost_connection_shows_within_a_second(self, rig: Rig, fault: Fault, cause: str, code: int, reason: str) -> None:
         """The state drops to 0 within a second and rises again with the next connection; counters and log tell the story."""
         exchange = rig.exchange(generated(500))
-        client = rig.client(exchange.ws_url, "--reconnect-delay-min", 2)
+        client = rig.client(exchange.ws_url, "--reconnect-delay-min", 3)
         client.wait_for_produced(100)
-        assert client.metrics("binance_connection_state") == 1
+        noticed_in_s = [_noticed_in_s(client, exchange, fault)]
+        if noticed_in_s[0] >= 1:  # the machine may have had something else to do
+            noticed_in_s.append(_noticed_in_s(client, exchange, fault))
+        assert min(noticed_in_s) < 1
 
-        exchange.inject(fault)
-        struck_s = time.monotonic()
-        lost = wait_until(lambda: _if_state(client, 0), "connection state 0")
-        assert time.monotonic() - struck_s < 1
-        assert lost("k2_disconnections_total", cause=cause) == 1
+        lost = client.metrics
+        assert lost("k2_disconnections_total", cause=cause) == len(noticed_in_s)
         status, health = client.get_json("/health")
         assert (status, health["status"], health["connection_state"]) == (200, "degraded", "DISCONNECTED")
         assert client.get_json("/readyz") == (503, {"ready": False, "waiting_for": ["exchange"]})
         assert client.get("/livez")[0] == 200
 
         back = client.wait_for_metric("binance_connection_state", 1)
-        assert back("binance_reconnections_total") == 1
+        assert back("binance_reconnections_total") == len(noticed_in_s)
         client.wait_for_produced(lost.received + 100)
         assert client.get_json("/readyz")[0] == 200
-        [closed] = client.events_named("Connection closed")
+        closed = client.events_named("Connection closed")[-1]
         assert (closed["cause"], closed["code"], closed["reason"]) == (cause, code, reason)
 
     def test_a_rate_limit_is_named_and_honoured(self, rig: Rig) -> None:
@@ -189,17 +196,14 @@ class TestConnection:
         clients = [rig.client(exchange.ws_url, home=f"home-{number}") for number in range(4)]
         for client in clients:
             client.wait_for_produced(1)
-        delays_s: list[float] = []
         for drop in range(1, 6):
             struck_s = time.monotonic()
             exchange.inject(Reset() if drop % 2 else Close())
-            waiting = {client: 0 for client in clients}
-            while waiting:
-                waiting = {client: seen for client, before in waiting.items() if (seen := _awaited(client, drop, before))}
-                delays_s += [time.monotonic() - struck_s] * (len(clients) - len(waiting) - len(delays_s) % len(clients))
-                assert time.monotonic() - struck_s < 5, delays_s
-        assert len(delays_s) == 20
-        assert statistics.median(delays_s) > 0.9  # the drops were real: the shortest delay is a second
+            for client in clients:
+                back = client.wait_for_metric("binance_reconnections_total", drop)
+                client.wait_for_metric("binance_messages_received_total", back.received + 1)
+            assert time.monotonic() - struck_s < 5
+        assert sum(client.metrics("binance_reconnections_total") for client in clients) == 20
 
     def test_the_log_file_tells_connections_and_subscriptions(self, rig: Rig) -> None:
         """logs/binance_client.log holds the lines that operators look for, as JSON."""
@@ -217,32 +221,30 @@ class TestConnection:
         assert lines[-1]["event"] == "Shutdown complete"
 
 
-def _if_state(client: RunningClient, state: int) -> Metrics | None:
-    metrics = client.metrics
-    return metrics if metrics("binance_connection_state") == state else None
-
-
-def _awaited(client: RunningClient, drop: int, received_before: int) -> int:
-    """0 once a trade came over the connection after this drop; else the count that must be exceeded."""
-    metrics = client.metrics
-    if metrics("binance_reconnections_total") < drop:
-        return -1
-    return 0 if 0 < received_before < metrics.received else metrics.received
+def _noticed_in_s(client: RunningClient, exchange: RunningExchange, fault: Fault) -> float:
+    """How long the metric still says "connected" when the connection is not any more."""
+    client.wait_for_metric("binance_connection_state", 1)
+    struck_s = time.monotonic()
+    exchange.inject(fault)
+    wait_until(lambda: client.metrics("binance_connection_state") == 0, "connection state 0")
+    return time.monotonic() - struck_s
 
 
 class TestEvents:
     @pytest.mark.parametrize("transport", ["picows", "websockets"])
     def test_every_malformed_frame_is_a_counted_dead_letter(self, rig: Rig, transport: str) -> None:
         """Each frame that makes no sense is one message error and one line with its bytes, and the stream goes on."""
-        exchange = rig.exchange(generated(200), messages_per_s=None)
+        exchange = rig.exchange(generated(200), messages_per_s=None, start="called")
         client = rig.client(exchange.ws_url, "--transport", transport)
-        client.wait_for_produced(10)
-        exchange.inject(Garbage())
+        client.wait_for_event("Subscribed")
+        exchange.inject(Garbage(names=("binary",), frames=_malformed_texts()))
         metrics = client.wait_for_metric("binance_message_errors_total", len(NAMES))
-        assert metrics("binance_message_errors_total") == exchange.garbage_sent == len(NAMES)
+        assert metrics.received == metrics("binance_message_errors_total") == exchange.garbage_sent == len(NAMES)
         by_reason = metrics.series("k2_dead_letters_total")
         assert sum(metrics("k2_dead_letters_total", **labels) for labels in by_reason) == len(NAMES)
         assert metrics("binance_reconnections_total") == 0
+        exchange.begin()
+        client.wait_for_produced(10)
         sheet = client.stopped()
         assert (sheet["balanced"], sheet["dead_lettered"]) == (True, len(NAMES))
         letters = client.dead_letters
@@ -271,31 +273,35 @@ class TestEvents:
         }
 
 
+def _malformed_texts() -> tuple[bytes, ...]:
+    """A frame of each kind, with an id of its own: what was seen before is ignored, however malformed it is."""
+    now_ms = int(time.time() * 1_000)
+    frames = [garbage.frame(name, "spot", "btcusdt@aggTrade", now_ms)[0] for name in NAMES if name != "binary"]
+    return tuple(frame.replace(b'"a":1,', b'"a":%d,' % number) for number, frame in enumerate(frames, 2))
+
+
 def _missing(ids: list[int]) -> list[int]:
     return [missing for earlier, later in pairwise(ids) for missing in range(earlier + 1, later)]
 
 
 class TestFullRate:
     def test_health_answers_within_100_ms(self, rig: Rig) -> None:
-        """While the exchange sends as fast as it is read, 99 of 100 answers of /health take less than 100 ms."""
-        exchange = ClientProcess(
-            "exchange", "--rate", "max", "--json", cwd=rig.directory, command=[sys.executable, "-m", "k2.cli.main"]
-        )
-        with exchange:
+        """At twice the documented peak rate, 99 of 100 answers of /health take less than 100 ms."""
+        command = [sys.executable, "-m", "k2.cli.main", "exchange", "--rate", str(FULL_RATE), "--json"]
+        with ClientProcess(cwd=rig.directory, command=command) as exchange:  # on its own, so as not to slow down who measures
             exchange.wait_for_output("ws_url")
             client = rig.client(json.loads(exchange.stdout.splitlines()[0])["ws_url"])
-            client.wait_for_produced(5_000)
-            before = client.metrics
-            tries = [_p99_s(client)]
-            if tries[0] >= 0.1:  # the machine may have had something else to do
-                tries.append(_p99_s(client))
-            assert client.metrics.received - before.received > 200  # it was at work all the time
-            assert min(tries) < 0.1, tries
-            client.stopped()
+            before = client.wait_for_produced(FULL_RATE // 4)
+            tries_s = [_p99_s(client)]
+            if tries_s[0] >= 0.1:  # the machine may have had something else to do
+                tries_s.append(_p99_s(client))
+            assert client.metrics.received - before.received > FULL_RATE // 4, "it was hardly at work"
+            assert min(tries_s) < 0.1, tries_s
+            assert client.stopped()["balanced"]
 
 
 def _p99_s(client: RunningClient, requests: int = 200) -> float:
-    """The 99th percentile of the time that an answer takes on an open connection."""
+    """The 99th percentile of the time that an answer takes on an open connection, asked for over more than a second."""
     connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=10)
     took_s = []
     for _ in range(requests):
@@ -303,5 +309,6 @@ def _p99_s(client: RunningClient, requests: int = 200) -> float:
         connection.request("GET", "/health")
         connection.getresponse().read()
         took_s.append(time.perf_counter() - began_s)
+        time.sleep(0.005)
     connection.close()
     return sorted(took_s)[requests * 99 // 100 - 1]

@@ -169,7 +169,7 @@ class TestWaiting:
         own_registry.wait_until_ready()
         first = client.wait_for_produced(1, timeout_s=30)
         assert client.get_json("/readyz") == (200, {"ready": True, "waiting_for": []})
-        assert client.health["schema_source"] == "registry"
+        assert client.get_json("/health")[1]["schema_source"] == "registry"
         schema = first.series("k2_schema_info")
 
         written = read_topic(own_kafka.bootstrap, own_registry.url, rig.topic, count=1)
@@ -335,7 +335,7 @@ class TestSymbols:
         client = rig.client(exchange.ws_url, "--rest-url", exchange.rest_url, symbols=(*SYMBOLS, "NOSUCHUSDT"))
         metrics = client.wait_for_produced(30)
         assert metrics("k2_unknown_symbols") == 1
-        health = client.health
+        health = client.get_json("/health")[1]
         assert (health["status"], health["symbols"]) == ("degraded", list(SYMBOLS))
         assert any("NOSUCHUSDT" in reason for reason in health["reasons"])
         assert client.wait_for_event("The exchange does not know these symbols; the others stream")["unknown"] == ["NOSUCHUSDT"]

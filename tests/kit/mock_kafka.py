@@ -34,6 +34,10 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "rd_kafka_mock_broker_set_down": (_INT, (_HANDLE, ctypes.c_int32)),
     "rd_kafka_mock_broker_set_up": (_INT, (_HANDLE, ctypes.c_int32)),
     "rd_kafka_mock_broker_set_rtt": (_INT, (_HANDLE, ctypes.c_int32, _INT)),
+    "rd_kafka_mock_start_request_tracking": (None, (_HANDLE,)),
+    "rd_kafka_mock_get_requests": (ctypes.POINTER(_HANDLE), (_HANDLE, ctypes.POINTER(ctypes.c_size_t))),
+    "rd_kafka_mock_request_api_key": (ctypes.c_int16, (_HANDLE,)),
+    "rd_kafka_mock_request_destroy_array": (None, (ctypes.POINTER(_HANDLE), ctypes.c_size_t)),
 }
 
 
@@ -59,6 +63,7 @@ class MockKafka:
         self._library = _librdkafka()
         self._client = self._new_client()
         self._cluster = self._library.rd_kafka_mock_cluster_new(self._client, 1)
+        self._library.rd_kafka_mock_start_request_tracking(self._cluster)
         self.bootstrap: str = self._library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
 
     def create_topic(self, name: str, partitions: int = 1) -> None:
@@ -77,6 +82,15 @@ class MockKafka:
     def forgive(self) -> None:
         """Answer all requests well from now on."""
         self._library.rd_kafka_mock_clear_request_errors(self._cluster, PRODUCE)
+
+    @property
+    def produce_requests(self) -> int:
+        """How many Produce requests have arrived, answered or not."""
+        count = ctypes.c_size_t()
+        requests = self._library.rd_kafka_mock_get_requests(self._cluster, ctypes.byref(count))
+        keys = [self._library.rd_kafka_mock_request_api_key(requests[index]) for index in range(count.value)]
+        self._library.rd_kafka_mock_request_destroy_array(requests, count)
+        return keys.count(PRODUCE)
 
     def set_down(self) -> None:
         """Break all connections and take no new ones."""

@@ -36,7 +36,7 @@ ADAPTERS = "k2.ingestion.adapters"
 OWNERS = {
     "websockets": [f"{ADAPTERS}.feed.websockets_transport"],
     "picows": [f"{ADAPTERS}.feed.picows_transport"],
-    "confluent_kafka": [f"{ADAPTERS}.kafka*", f"{ADAPTERS}.topic*", f"{ADAPTERS}.registry*", "k2.ingestion.readings"],
+    "confluent_kafka": [f"{ADAPTERS}.kafka*", f"{ADAPTERS}.topic*", f"{ADAPTERS}.registry*"],
     "httpx2": [f"{ADAPTERS}.registry*"],
     "aiohttp": [f"{ADAPTERS}.http", f"{ADAPTERS}.rest"],
     "prometheus_client": ["k2.ingestion.telemetry"],

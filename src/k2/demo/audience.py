@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from io import TextIOWrapper
 from typing import Protocol, TextIO
 
 from rich.console import Console
@@ -80,6 +81,9 @@ class Lines:
 
 def choose_audience(*, as_json: bool) -> Audience:
     """Where standard output is for a program, progress goes to standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without Unicode gets question marks instead of an error of ours
     if as_json:
         return Lines(sys.stderr)
     console = Console(highlight=False)

@@ -23,6 +23,7 @@ from k2.errors import EXIT_CONFIGURATION, EXIT_UNAVAILABLE, ConfigurationError, 
 from k2.ingestion.options import FEED, OPTIONS
 
 MODULE = "k2.ingestion.binance_client"
+LOOPBACK = "127.0.0.1"
 SHUTDOWN_TIMEOUT_S = 8
 END_TIMEOUT_S = SHUTDOWN_TIMEOUT_S + 4.0
 _LONGEST_LINE_BYTES = 1 << 20
@@ -44,7 +45,7 @@ def arguments(options: DemoOptions, directory: Path, *, bootstrap: str, registry
         "--partitions": PARTITIONS,
         "--state-dir": directory / "state",
         "--dead-letter-dir": letters_directory(directory),
-        "--http-host": "127.0.0.1",
+        "--http-host": LOOPBACK,
         "--http-port": 0,
         "--log-file": directory / "client.log",
         "--log-format": "json",
@@ -66,6 +67,12 @@ def environment(inherited: Mapping[str, str], *, live: bool) -> dict[str, str]:
     removed = [option for option in OPTIONS if not (live and option in FEED)]
     names = {name for option in removed for name in (option.variable, option.file_variable)}
     return {name: value for name, value in inherited.items() if name not in names}
+
+
+def past_the_proxy(inherited: Mapping[str, str]) -> dict[str, str]:
+    """The variables that keep a proxy of the user's away from our own parts, which are all on loopback."""
+    spared = inherited.get("no_proxy") or inherited.get("NO_PROXY") or ""
+    return dict.fromkeys(("no_proxy", "NO_PROXY"), ",".join(filter(None, (spared, LOOPBACK))))
 
 
 class ClientLog:

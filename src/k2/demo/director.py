@@ -11,10 +11,9 @@ import asyncio
 import math
 import os
 import signal
-import tempfile
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import msgspec
@@ -26,12 +25,12 @@ from k2.demo.audience import Audience
 from k2.demo.client import ClientProcess
 from k2.demo.letters import LetterBox
 from k2.demo.options import DemoOptions
-from k2.demo.parts import EmbeddedBroker, SimulatedExchange, fetch, http_session
+from k2.demo.parts import EmbeddedBroker, SimulatedExchange, fetch, http_session, scratch_directory
 from k2.demo.reader import Reading, TopicReader
 from k2.demo.sheet import Sheet, make_sheet
 from k2.demo.snapshot import Health, Memory, Snapshot
 from k2.demo.tally import TopicTally
-from k2.errors import ConfigurationError, FatalError, K2Error, UnavailableError
+from k2.errors import FatalError, K2Error, UnavailableError
 from k2.simulator.registry import EmbeddedRegistry
 
 LOOK_EVERY_S = 0.02
@@ -75,23 +74,9 @@ async def run(options: DemoOptions, audience: Audience) -> Ending:
         ConfigurationError, UnavailableError, FatalError: a part did not come up, or broke.
     """
     async with AsyncExitStack() as stack:
-        directory = stack.enter_context(_directory(options.keep))
+        directory = stack.enter_context(scratch_directory(options.keep))
         stack.callback(audience.leave)
         return await _Director(options, audience, directory, stack).run()
-
-
-@contextmanager
-def _directory(keep: Path | None) -> Iterator[Path]:
-    if keep is None:
-        with tempfile.TemporaryDirectory(prefix="k2-demo-", ignore_cleanup_errors=True) as path:
-            yield Path(path)
-        return
-    try:
-        keep.mkdir(parents=True, exist_ok=True)
-        made = tempfile.mkdtemp(prefix="k2-demo-", dir=keep.resolve())  # an earlier run's letters must not be counted
-    except OSError as error:
-        raise ConfigurationError(f"--keep: {keep} cannot be used: {error.strerror or error}") from error
-    yield Path(made)
 
 
 class _Director:
@@ -131,6 +116,7 @@ class _Director:
 
     async def _start(self) -> None:
         options, stack = self._options, self._stack
+        os.environ.update(client_process.past_the_proxy(os.environ))
         registry = await stack.enter_async_context(EmbeddedRegistry())
         if self._exchange:
             await self._exchange.start()

@@ -1,7 +1,11 @@
-"""The parts around the client that this process plays itself, all on loopback: a Kafka broker and an exchange."""
+"""The parts around the client that this process plays itself, all on loopback, and where they may write."""
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -9,7 +13,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 from confluent_kafka import KafkaException, Producer
 
 from k2.demo.options import DemoOptions
-from k2.errors import FatalError
+from k2.errors import ConfigurationError, FatalError
 from k2.simulator.exchange import Exchange
 from k2.simulator.faults import Garbage, Silence
 from k2.simulator.generated import GeneratedMarket, GeneratedOptions
@@ -85,6 +89,26 @@ def _market_options(options: DemoOptions) -> GeneratedOptions:
     if options.stream == "aggTrade":
         return usual
     return msgspec.structs.replace(usual, rate=options.rate * len(usual.fills) / sum(usual.fills))
+
+
+@contextmanager
+def scratch_directory(keep: Path | None) -> Iterator[Path]:
+    """
+    A new directory for everything that the run writes: under `keep`, or a temporary one that goes with the run.
+
+    Raises:
+        ConfigurationError: `keep` cannot be written to.
+    """
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="k2-demo-", ignore_cleanup_errors=True) as path:
+            yield Path(path)
+        return
+    try:
+        keep.mkdir(parents=True, exist_ok=True)
+        made = tempfile.mkdtemp(prefix="k2-demo-", dir=keep.resolve())  # an earlier run's letters must not be counted
+    except OSError as error:
+        raise ConfigurationError(f"--keep: {keep} cannot be used: {error.strerror or error}") from error
+    yield Path(made)
 
 
 async def fetch(session: ClientSession, url: str) -> bytes | None:

@@ -165,7 +165,7 @@ def to_json(sheet: Sheet) -> dict[str, Any]:
 def lines(sheet: Sheet) -> Iterator[Line]:
     """The sheet in words and numbers, for people."""
     events, records, topic, twins, letters = sheet.checks
-    yield Line(f"Balance sheet of {sheet.seconds:.0f} seconds", _HEADING)
+    yield Line(f"Balance sheet of {sheet.seconds:.1f} seconds", _HEADING)
     yield Line("")
     if sheet.sent is not None:
         yield from _exchange_lines(sheet.sent, sheet.malformed, sheet.client.received)

@@ -17,7 +17,8 @@ from k2.demo.snapshot import Snapshot, SymbolRow
 from k2.demo.tally import RecordRow
 from k2.demo.text import Glyphs, curve, latency, price, progress, shortened
 
-FIXED_ROWS = 15  # title 1, what is seen 2, head of the table 1, books 4, head of the letters 1, foot 1, blanks 5
+FIXED_ROWS = 14  # title 1, what is seen 2, head of the table 1, books 4, head of the letters 1, foot 1, blanks 4
+FIRST_SYMBOLS, FIRST_LETTERS = 3, 2
 LETTER_ROWS = 5
 RECORD_HEAD_ROWS = 2  # the heading and a blank
 LEAST_RECORD_ROWS = 3
@@ -36,9 +37,9 @@ class Share(Struct, frozen=True):
 
 
 def share(height: int, symbols: int) -> Share:
-    """Share the rows of a screen: symbols first, but two rows stay for dead letters; latest records if a few fit."""
+    """Share the rows of a screen: three symbols first, then two dead letters, the other symbols, dead letters, latest records."""
     free = max(1, height - FIXED_ROWS)
-    symbol_rows = min(symbols, max(1, free - 2))
+    symbol_rows = min(symbols, max(free - FIRST_LETTERS, min(FIRST_SYMBOLS, free)))
     letter_rows = min(LETTER_ROWS, free - symbol_rows)
     record_rows = free - symbol_rows - letter_rows - RECORD_HEAD_ROWS
     return Share(symbol_rows, letter_rows, record_rows if record_rows >= LEAST_RECORD_ROWS else 0)
@@ -78,10 +79,10 @@ def _state(seen: Snapshot, glyphs: Glyphs) -> Text:
 
 
 def _what_is_seen(seen: Snapshot) -> RenderableType:
-    schema = "" if seen.schema_id is None else f" with schema {seen.schema_id} of the registry"
+    schema = "through the registry" if seen.schema_id is None else f"by the registry's schema {seen.schema_id}"
     block = Table.grid()
-    block.add_row(Text(f"Trades of {seen.exchange} ({seen.feed}), taken by the real client,", DIM, no_wrap=True))
-    block.add_row(Text(f"read back from {seen.topic}, decoded{schema}.", DIM, no_wrap=True))
+    block.add_row(Text(f"Trades of {seen.exchange} ({seen.feed}) through the real client,", DIM, no_wrap=True))
+    block.add_row(Text(f"read back from {seen.topic}, decoded {schema}.", DIM, no_wrap=True))
     block.add_row("")
     return block
 
@@ -117,11 +118,11 @@ def _symbols(symbols: tuple[SymbolRow, ...], rows: int, glyphs: Glyphs, *, wide:
     table.add_column("Price so far", ratio=1, no_wrap=True)
     for name in ("Per s", "Delivered", "Gaps"):
         table.add_column(name, justify="right", no_wrap=True, min_width=7 if name == "Per s" else None)
-    hidden = len(symbols) - rows
-    for row in symbols[: rows - 1 if hidden else rows]:
+    shown = symbols if len(symbols) <= rows else symbols[: max(1, rows - 1)]
+    for row in shown:
         table.add_row(*_symbol_cells(row, glyphs, wide=wide))
-    if hidden:
-        table.add_row(Text(f"and {hidden + 1} more", DIM))
+    if len(shown) < min(len(symbols), rows):
+        table.add_row(Text(f"and {len(symbols) - len(shown)} more", DIM))
     return table
 
 
@@ -144,6 +145,8 @@ def _books(seen: Snapshot) -> RenderableType:
     client = seen.balance
     table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(style=HEAD, no_wrap=True, min_width=8)
+    for column in range(3 * 5 - 1):
+        table.add_column(no_wrap=column % 3 != 1)  # where room is scarce, the words give way and not the numbers
     events = ((client.published, "published"), (client.dead_lettered, "dead"), (client.ignored, "ignored"))
     records = (
         (client.delivered, "delivered"),
@@ -157,9 +160,9 @@ def _books(seen: Snapshot) -> RenderableType:
 
 
 def _equation(left: tuple[int, str], parts: tuple[tuple[int, str], ...]) -> list[RenderableType]:
-    cells: list[RenderableType] = [_number(left[0]), left[1]]
+    cells: list[RenderableType] = [_number(left[0]), Text(left[1], no_wrap=True)]
     for index, (number, meaning) in enumerate(parts):
-        cells += [Text("+" if index else "=", DIM), _number(number), meaning]
+        cells += [Text("+" if index else "=", DIM), _number(number), Text(meaning, no_wrap=True)]
     return cells
 
 
@@ -173,28 +176,28 @@ def _topic_line(seen: Snapshot) -> Text:
         (f"{'Topic':9}", HEAD), (f"{seen.consumed:,}", "bold"), " read back, ",
         (f"{twins:,} twice" if twins else "each once", BAD if twins else ""), ", ",
         (f"{seen.missing:,} ids missing" if seen.missing else "no id missing", BAD if seen.missing else ""),
-        f"; {seen.per_s:,.0f} a second",
-        "" if seen.sent is None else f"; {seen.sent:,} sent by the exchange",
+        f"; {seen.per_s:,.0f}/s",
+        "" if seen.sent is None else f"; exchange sent {seen.sent:,}",
         no_wrap=True, overflow="ellipsis",
     )  # fmt: skip
 
 
 def _latency_line(seen: Snapshot) -> Text:
-    parts = [part for name, value in latency(seen.health) for part in (f"{name} ", (value, "bold"), "   ")]
-    return Text.assemble(
-        (f"{'Latency':9}", HEAD), *parts, ("receipt to Kafka's acknowledgement", DIM), no_wrap=True, overflow="ellipsis"
-    )
+    parts = [part for name, value in latency(seen.health) for part in (f"{name} ", (value, "bold"), "  ")]
+    return Text.assemble((f"{'Latency':9}", HEAD), *parts, (" receipt to Kafka's answer", DIM), no_wrap=True, overflow="ellipsis")
 
 
 def _letters(seen: Snapshot, rows: int, width: int, glyphs: Glyphs) -> RenderableType:
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in seen.letters_by_reason.items())
-    head = Text.assemble(("Dead letters  ", HEAD), (reasons or "none so far", "" if reasons else DIM), no_wrap=True)
+    told = f"{sum(seen.letters_by_reason.values()):,} on the disk: {reasons}" if reasons else "none so far"
+    head = Text.assemble(("Dead letters  ", HEAD), (shortened(told, width - 14, glyphs), "" if reasons else DIM), no_wrap=True)
     shown = [_letter(letter, width, glyphs) for letter in seen.letters[-rows:]] if rows else []
     return Group(head, *shown, *(Text() for _ in range(rows - len(shown))))
 
 
 def _letter(letter: LetterRow, width: int, glyphs: Glyphs) -> Text:
-    start = f"  {letter.reason:22}  {shortened(letter.stream or '-', 20, glyphs):20}  "
+    stream = f"{shortened(letter.stream or '-', 20, glyphs):20}  " if width >= WIDE else ""
+    start = f"  {letter.reason:22}  {stream}"
     return Text.assemble((start, "yellow"), (shortened(letter.error, width - len(start), glyphs), DIM), no_wrap=True)
 
 

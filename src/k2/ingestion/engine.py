@@ -15,7 +15,6 @@ from typing import Protocol
 from msgspec import Struct
 
 from k2.ingestion.adapters.kafka import KafkaSink
-from k2.ingestion.adapters.kafka_reports import ReadBatch
 from k2.ingestion.core.outcome import (
     EVENT_FAILURES,
     Control,
@@ -77,7 +76,7 @@ class Engine:
         self._send = sink.send
         self.use(pipeline)
         self._sink, self._observer, self._schedule, self._clock_ns = sink, observer, schedule, clock_ns
-        self._batch: ReadBatch | None = None
+        self._received_at_ns: int | None = None  # of the turn; None between turns
         self._received_at_us = 0
         self._last_event_ms = 0
         self._until_poll = POLL_EVERY_FRAMES
@@ -101,9 +100,9 @@ class Engine:
 
     def on_frame(self, frame: bytes) -> None:
         """Take one frame through to librdkafka's queue, the dead letters or a counter."""
-        batch = self._batch
-        if batch is None:
-            batch = self._open_turn()
+        received_at_ns = self._received_at_ns
+        if received_at_ns is None:
+            received_at_ns = self._open_turn()
         self.frames += 1
         self.frame_bytes += len(frame)
         for outcome in self._process(frame, self._received_at_us):
@@ -113,7 +112,7 @@ class Engine:
                 self._last_event_ms = outcome.event_time_ms
                 for record in outcome.records:
                     self.made += 1
-                    self._send(record, batch)
+                    self._send(record, received_at_ns)
                 if outcome.notices:
                     self._notice(outcome.notices)
             else:
@@ -123,16 +122,16 @@ class Engine:
             self._until_poll = POLL_EVERY_FRAMES
             self._sink.poll()
 
-    def _open_turn(self) -> ReadBatch:
+    def _open_turn(self) -> int:
         # Both clocks are read once for all that this read of the socket brought.
         self._received_at_us = self._clock_ns() // 1_000
         self._last_event_ms = 0
-        self._batch = self._sink.open_batch()
+        self._received_at_ns = received_at_ns = self._sink.begin_read()
         self._schedule(self._end_turn)
-        return self._batch
+        return received_at_ns
 
     def _end_turn(self) -> None:
-        self._batch = None
+        self._received_at_ns = None
         self._until_poll = POLL_EVERY_FRAMES
         self._sink.poll()
         data_frames = self.received - self._received_before

@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import confluent_kafka
 from msgspec import Struct
 
 from k2 import __version__
-from k2.ingestion.adapters.kafka import KafkaSink
+from k2.ingestion.adapters.kafka import LIBRDKAFKA_VERSION, KafkaSink
 from k2.ingestion.core.backpressure import Flow
 from k2.ingestion.core.health import HealthInputs, SchemaSource
 from k2.ingestion.core.pipeline import StreamRow
@@ -68,7 +67,7 @@ class Readings:
     ) -> None:
         self.engine, self.sink, self.happenings, self.letters = engine, sink, happenings, letters
         self.queue_capacity = queue_capacity
-        self.build = (__version__, platform.python_version(), confluent_kafka.libversion()[0], transport)
+        self.build = (__version__, platform.python_version(), LIBRDKAFKA_VERSION, transport)
         self.start = StartFacts()
         self.symbols: tuple[str, ...] = ()
         self.rows: list[StreamRow] = []

@@ -78,6 +78,18 @@ def test_schema_without_anything_to_write_gives_the_prefix_alone() -> None:
     assert compile_encoder(_record_of("null"), constants={"field0": None})() == b""
 
 
+EDGES = [sign * 2**bits + nudge for bits in range(63) for sign in (1, -1) for nudge in (-1, 0, 1)] + [2**63 - 1, -(2**63)]
+
+
+@pytest.mark.parametrize("type_", ["long", ["null", "long"], {"type": "long", "logicalType": "timestamp-micros"}])
+def test_integers_at_every_power_of_two_are_those_of_fastavro(type_: Any) -> None:
+    """Where the number of bytes changes, and where the generated code takes another way."""
+    schema = _record_of(type_, type_)
+    encode = compile_encoder(schema)
+    for number, other in zip(EDGES, reversed(EDGES), strict=True):
+        assert encode(number, other) == _fastavro_bytes(schema, {"field0": number, "field1": other})
+
+
 @pytest.mark.parametrize("make", ENCODERS)
 @pytest.mark.parametrize(
     ("type_", "value", "error"),
@@ -90,6 +102,7 @@ def test_schema_without_anything_to_write_gives_the_prefix_alone() -> None:
         pytest.param("long", 2**100, OverflowError, id="long-far-above"),
         pytest.param("long", -(2**63) - 1, OverflowError, id="long-below"),
         pytest.param("long", -(2**100), OverflowError, id="long-far-below"),
+        pytest.param({"type": "long", "logicalType": "timestamp-micros"}, 2**63, OverflowError, id="time-above"),
         pytest.param("float", 1e39, OverflowError, id="float-above"),
         pytest.param(DECIMAL, "1" + 30 * "0", NumberError, id="decimal-above"),
         pytest.param(DECIMAL, "0.000000001", NumberError, id="decimal-too-fine"),

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from k2.ingestion.core.outcome import EVENT_FAILURES, Control, DeadLetter, Ignored, Outcome, Publish
+from k2.ingestion.core.pipeline import Pipeline
 from unit.core import recordings
 from unit.core.pipelines import DATA, RECEIVED_AT_US, decoded, new_pipeline
 
@@ -28,6 +29,10 @@ HOSTILE = [
     b'"stream":', b'"e":', b'"e":"trade"', b"}", b"{", b'{"result":null,"id":1}', b'"error":', b"\xef\xbb\xbf", b" ",
     b"0.000000001", b"serverShutdown", b'"BTCUSDT"',
 ]  # fmt: skip
+
+
+def _one_symbol() -> Pipeline:
+    return new_pipeline(symbols=("BTCUSDT",))
 
 
 def _payloads(kind: str) -> list[bytes]:
@@ -106,7 +111,7 @@ def test_mutated_real_frames_have_one_outcome_each(market: str, stream: str) -> 
 @given(st.binary(max_size=300))
 def test_any_bytes_have_one_outcome(frame: bytes) -> None:
     """Whatever a peer sends, processing ends in an outcome and never in an exception."""
-    _check(frame, new_pipeline().process(frame, RECEIVED_AT_US))
+    _check(frame, _one_symbol().process(frame, RECEIVED_AT_US))
 
 
 @given(st.binary(max_size=60), st.sampled_from(["btcusdt@aggTrade", "x", ""]))
@@ -114,7 +119,7 @@ def test_any_bytes_behind_a_head_have_one_outcome(rest: bytes, stream: str) -> N
     """The same for what is routed by its first bytes, well-formed or not."""
     for head in (b'{"stream":"', b"xxxxxxxxxxx", b'{"result":"'):
         frame = head + stream.encode() + b'"' + rest
-        _check(frame, new_pipeline().process(frame, RECEIVED_AT_US))
+        _check(frame, _one_symbol().process(frame, RECEIVED_AT_US))
 
 
 NUMBERS = st.sampled_from(["1", "0.5", "-1", "NaN", "", "1e5", "61837.63000000"])
@@ -141,7 +146,7 @@ MESSAGES = st.fixed_dictionaries(
 def test_any_json_has_one_outcome(message: Any, separators: tuple[str, str], in_ascii: bool) -> None:
     """Well-formed or odd in every way: one outcome, and for a frame of our stream it is that of an event."""
     frame = json.dumps(message, separators=separators, ensure_ascii=in_ascii).encode()
-    kind = _check(frame, new_pipeline().process(frame, RECEIVED_AT_US))
+    kind = _check(frame, _one_symbol().process(frame, RECEIVED_AT_US))
     if isinstance(message, dict) and message.get("stream") == "btcusdt@aggTrade":
         assert kind is not Control
 
@@ -151,7 +156,7 @@ def test_any_json_has_one_outcome(message: Any, separators: tuple[str, str], in_
 def test_published_event_is_the_one_that_came(event: dict[str, Any]) -> None:
     """What gets through with odd values gets through unchanged."""
     frame = json.dumps({"stream": "btcusdt@aggTrade", "data": event}, separators=(",", ":")).encode()
-    (outcome,) = new_pipeline().process(frame, RECEIVED_AT_US)
+    (outcome,) = _one_symbol().process(frame, RECEIVED_AT_US)
     if isinstance(outcome, Publish):
         record = decoded(outcome.records[0].value)
         vendor = record["vendor_data"]

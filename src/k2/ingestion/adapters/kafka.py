@@ -12,18 +12,20 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any, Protocol
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, libversion
 
 from k2.ingestion.adapters.kafka_faults import open_client
-from k2.ingestion.adapters.kafka_reports import ReadBatch, Report
+from k2.ingestion.adapters.kafka_reports import Report, Shipment
 from k2.ingestion.adapters.kafka_statistics import ProducerStatistics, read_statistics
 from k2.ingestion.core.delivery import Fate, Verdict, in_doubt, verdict_on
 from k2.ingestion.core.outcome import Record, WriteOutcome
 from k2.ingestion.core.pipeline import LATE_HEADERS
 from k2.ingestion.core.tally import NS_PER_SECOND, DurationTally
 
+LIBRDKAFKA_VERSION = libversion()[0]
 STATISTICS_INTERVAL_MS = 2_000
 HOLD_RETRY_NS = NS_PER_SECOND
 SLOW_ANSWER_NS = 3 * NS_PER_SECOND  # a broker that takes longer to acknowledge anything at all is taken for lost
@@ -63,8 +65,8 @@ class KafkaSink:
         self._produce = self._producer.produce
         self._producers = [self._producer]
         self._lone_producer: Producer | None = None
-        self._waiting: deque[tuple[Record, ReadBatch]] = deque()
-        self._failed: deque[tuple[Record, ReadBatch]] = deque()
+        self._waiting: deque[Shipment] = deque()
+        self._failed: list[tuple[int, Shipment]] = []  # with the serial number of the try that failed
         self._delivered_before_hold = 0
         self._retry_at_ns = 0
         self._must_wait = False  # something older waits, so nothing may pass it
@@ -106,37 +108,35 @@ class KafkaSink:
         lost_ns = 0 if self._broker_lost_since_ns is None else self.now_ns - self._broker_lost_since_ns
         return max(lost_ns, unanswered_ns if unanswered_ns > SLOW_ANSWER_NS else 0) / NS_PER_SECOND
 
-    def open_batch(self) -> ReadBatch:
-        """Begin a read of the socket: its records are timed from now."""
+    def begin_read(self) -> int:
+        """The time, in nanoseconds of our clock, from which the records of a read of the socket are timed."""
         self.now_ns = self._clock_ns()
-        return ReadBatch(self, self.now_ns)
+        return self.now_ns
 
-    def send(self, record: Record, batch: ReadBatch) -> None:
+    def send(self, record: Record, received_at_ns: int) -> None:
         """Take a record for delivery. Never waits, never raises, never passes an older one."""
-        if self._must_wait or not self._produced(record, batch):
-            self._waiting.append((record, batch))
+        if self._must_wait or not self._produced(record, received_at_ns):
+            self._waiting.append(Shipment(record, received_at_ns))
             self._must_wait = True
 
-    def _produced(self, record: Record, batch: ReadBatch) -> bool:
+    def _produced(self, record: Record, received_at_ns: int, maybe_written: bool = False) -> bool:
         """Hand one record to librdkafka. False when it must wait."""
-        if record.timestamp_ms != batch.timestamp_ms or record.headers is not batch.headers:
-            batch.share_report(record)
+        headers, timestamp_ms = record.headers, record.timestamp_ms
+        report = Report(self, self.accepted, received_at_ns, timestamp_ms, headers, maybe_written, False)
         try:
             # By position: keywords cost 0.8 us more, and a header another 0.8, so those of live records have none.
-            if record.headers is None:
-                self._produce(record.topic, record.value, record.key, -1, batch.acknowledged, None, record.timestamp_ms)
+            if headers is None:
+                self._produce(record.topic, record.value, record.key, -1, report, None, timestamp_ms)
             else:
-                self._produce(
-                    record.topic, record.value, record.key, -1, batch.acknowledged, None, record.timestamp_ms, record.headers
-                )
+                self._produce(record.topic, record.value, record.key, -1, report, None, timestamp_ms, headers)
         except BufferError:
             return False
         except KafkaException as exception:
-            return self._refused_here(record, batch, exception.args[0])
+            return self._refused_here(record, exception.args[0], maybe_written=maybe_written)
         self.accepted += 1
         return True
 
-    def _refused_here(self, record: Record, batch: ReadBatch, error: KafkaError) -> bool:
+    def _refused_here(self, record: Record, error: KafkaError, *, maybe_written: bool) -> bool:
         """librdkafka itself would not take the record. False when it is to wait for better times."""
         self.error_codes[error.name()] += 1
         if error.fatal():
@@ -146,7 +146,7 @@ class KafkaSink:
         if verdict.fate is Fate.HOLD:
             self._retry_at_ns = self._clock_ns() + HOLD_RETRY_NS
             return False
-        self._bury(record, in_doubt(verdict) if batch.maybe_written else verdict, error)
+        self._bury(record, in_doubt(verdict) if maybe_written else verdict, error)
         return True
 
     def poll(self) -> None:
@@ -176,59 +176,62 @@ class KafkaSink:
             self._take_back_held()
         if not self._failed:
             for _ in range(min(PUMP_AT_MOST, len(self._waiting))):
-                if not self._produced(*self._waiting[0]):
+                oldest = self._waiting[0]
+                if not self._produced(oldest.record, oldest.received_at_ns, oldest.maybe_written):
                     break
                 self._waiting.popleft()
         self._must_wait = bool(self._waiting or self._failed)
 
     def _take_back_held(self) -> None:
+        self._failed.sort(key=itemgetter(0))
+        held = [shipment for _, shipment in self._failed]
         # Where anything was delivered meanwhile, a younger record of the same key may be among it: then they come late.
         if self.delivered != self._delivered_before_hold:
-            for record, _ in self._failed:
-                record.headers = record.headers or LATE_HEADERS
-        self._waiting.extendleft(reversed(self._failed))
+            for shipment in held:
+                shipment.record.headers = shipment.record.headers or LATE_HEADERS
+        self._waiting.extendleft(reversed(held))
         self._failed.clear()
 
-    def failed(self, error: KafkaError, message: Message, report: Report, *, alone: bool) -> None:
+    def failed(self, error: KafkaError, message: Message, report: Report) -> None:
         """Decide what becomes of a record whose delivery was reported as failed."""
         code = error.name()
         self.error_codes[code] += 1
-        verdict = verdict_on(code, alone=alone)
-        if report.maybe_written:
-            verdict = in_doubt(verdict)
         if error.fatal():
             self._became_fatal(error)
         self._observer.delivery_failed(code, error.str())
+        verdict = verdict_on(code, alone=report.alone)
+        if report.maybe_written:
+            verdict = in_doubt(verdict)
         record = report.record_of(message)
-        batch = ReadBatch(self, report.received_at_ns, maybe_written=verdict.written is WriteOutcome.UNKNOWN)
-        if verdict.fate is Fate.ALONE and not self._abandoned:
-            self._send_alone(record, batch)
-        elif verdict.fate is not Fate.DEAD:
-            self._hold(record, batch)
-            self._retry_at_ns = self.now_ns + HOLD_RETRY_NS
-        else:
+        shipment = Shipment(record, report.received_at_ns, verdict.written is WriteOutcome.UNKNOWN)
+        if verdict.fate is Fate.DEAD:
             self._bury(record, verdict, error)
+        elif verdict.fate is Fate.ALONE and not self._abandoned:
+            self._send_alone(shipment, report.serial)
+        else:
+            self._hold(shipment, report.serial)
+            self._retry_at_ns = self.now_ns + HOLD_RETRY_NS
 
-    def _hold(self, record: Record, batch: ReadBatch) -> None:
+    def _hold(self, shipment: Shipment, serial: int) -> None:
         if not self._failed:
             self._delivered_before_hold = self.delivered
-        self._failed.append((record, batch))
+        self._failed.append((serial, shipment))
         self._must_wait = True
 
-    def _send_alone(self, record: Record, batch: ReadBatch) -> None:
+    def _send_alone(self, shipment: Shipment, serial: int) -> None:
         if self._lone_producer is None:
             self._lone_producer = self._new_producer({"batch.num.messages": 1, "linger.ms": 0})
             self._producers.append(self._lone_producer)
         self.retried_alone += 1
+        record = shipment.record
         record.headers = record.headers or LATE_HEADERS  # it comes after younger ones now, and says so
-        report = Report(self, record, batch.received_at_ns, maybe_written=batch.maybe_written)
+        at_ns, time_ms, headers = shipment.received_at_ns, record.timestamp_ms, record.headers
+        report = Report(self, self.accepted, at_ns, time_ms, headers, shipment.maybe_written, alone=True)
         try:
-            self._lone_producer.produce(
-                record.topic, record.value, record.key, -1, report.acknowledged_alone, None, record.timestamp_ms, record.headers
-            )
+            self._lone_producer.produce(record.topic, record.value, record.key, -1, report, None, time_ms, headers)
         except (BufferError, KafkaException) as exception:
             self._observer.client_error("_QUEUE_FULL", str(exception))
-            self._hold(record, batch)
+            self._hold(shipment, serial)
         else:
             self.accepted += 1
 
@@ -243,12 +246,12 @@ class KafkaSink:
             producer.purge(in_queue=True, in_flight=True, blocking=True)
         self._serve_all_reports()
         never_sent = verdict_on("_PURGE_QUEUE", alone=True)
-        for record, batch in (*self._failed, *self._waiting):
+        self._take_back_held()
+        while self._waiting:
+            shipment = self._waiting.popleft()
             self.dead += 1
-            verdict = in_doubt(never_sent) if batch.maybe_written else never_sent
-            self._observer.undeliverable(record, verdict, "the program ended before it could be delivered")
-        self._failed.clear()
-        self._waiting.clear()
+            verdict = in_doubt(never_sent) if shipment.maybe_written else never_sent
+            self._observer.undeliverable(shipment.record, verdict, "the program ended before it could be delivered")
 
     def _serve_all_reports(self) -> None:
         reported_before = -1

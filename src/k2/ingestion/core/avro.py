@@ -86,7 +86,8 @@ class _Compiler:
         self._schema, self._constants, self._maps = schema, constants, maps
         self._pieces: list[bytes | str] = [prefix]
         self._scope: dict[str, Any] = {
-            "join": b"".join, "PAIRS": PAIRS, "SMALL": SMALL, "HIGH": HIGH, "LENGTHS": LENGTHS, "TIMES": TIMES, "encode_long": encode_long,
+            "join": b"".join, "PAIRS": PAIRS, "SMALL": SMALL, "HIGH": HIGH, "LENGTHS": LENGTHS, "TIMES": TIMES,
+            "encode_long": encode_long,
         }  # fmt: skip
         self._arguments: dict[str, str] = {}
 
