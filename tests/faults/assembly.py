@@ -34,12 +34,15 @@ QUEUE_MESSAGES = 100_000
 FLUSH_S = 20.0
 
 
-def trade_event(number: int, *, stream: str = "aggTrade", symbol: str = SYMBOL, **changes: Any) -> dict[str, Any]:
-    """An event of the spot market as the exchange sends it; its id is `number`."""
+def trade_event(
+    number: int, *, market: str = "spot", stream: str = "aggTrade", symbol: str = SYMBOL, **changes: Any
+) -> dict[str, Any]:
+    """An event as the exchange sends it; its id is `number`."""
     at_ms = FIRST_TIME_MS + number
-    event = {"e": stream, "E": at_ms + 1, "s": symbol, "p": "42000.10000000", "q": "0.50000000", "T": at_ms, "m": True, "M": True}
+    event = {"e": stream, "E": at_ms + 1, "s": symbol, "p": "42000.10000000", "q": "0.50000000", "T": at_ms, "m": True}
     ids = {"a": number, "f": 2 * number, "l": 2 * number + 1} if stream == "aggTrade" else {"t": number}
-    return {**event, **ids, **changes}
+    spot_only = {"M": True} if market == "spot" else {}
+    return {**event, **ids, **spot_only, **changes}
 
 
 def frame_of(event: dict[str, Any]) -> bytes:
@@ -57,7 +60,7 @@ def make_pipeline(
 
 def make_record(number: int = 1, market: str = "spot", stream: str = "aggTrade", **changes: Any) -> Record:
     """What the pipeline makes of such an event."""
-    event = trade_event(number, stream=stream, **changes)
+    event = trade_event(number, market=market, stream=stream, **changes)
     [outcome] = make_pipeline(market=market, stream=stream).process(frame_of(event), (FIRST_TIME_MS + 60_000) * 1_000)
     [record] = outcome.records  # type: ignore[union-attr]  # a good event is published
     return record

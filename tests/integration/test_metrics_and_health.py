@@ -156,7 +156,7 @@ class TestConnection:
     def test_a_rate_limit_is_named_and_honoured(self, rig: Rig) -> None:
         """A handshake refused with 429 is logged as the rate limit, counted, and not repeated before Retry-After."""
         exchange = rig.exchange(generated(500))
-        client = rig.client(exchange.ws_url)
+        client = rig.client(exchange.ws_url, "--reconnect-delay-max", 1)
         client.wait_for_produced(1)
         exchange.inject(Refuse(status=429, count=1, retry_after_s=3), Close())
         metrics = client.wait_for_metric("binance_reconnections_total", 1)

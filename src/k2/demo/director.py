@@ -28,7 +28,7 @@ from k2.demo.options import DemoOptions
 from k2.demo.parts import EmbeddedBroker, SimulatedExchange, fetch, http_session, scratch_directory
 from k2.demo.reader import Reading, TopicReader
 from k2.demo.sheet import Sheet, make_sheet
-from k2.demo.snapshot import Health, Memory, Snapshot
+from k2.demo.snapshot import ENDING, RUNNING, STARTING, Health, Memory, Snapshot
 from k2.demo.tally import TopicTally
 from k2.errors import FatalError, K2Error, UnavailableError
 from k2.simulator.registry import EmbeddedRegistry
@@ -40,7 +40,6 @@ CONNECT_TIMEOUT_S = 20.0
 FIRST_RECORD_TIMEOUT_S = 60.0  # a rare symbol may not be traded for a while
 SETTLE_TIMEOUT_S = 2.0
 READ_TO_THE_END_TIMEOUT_S = 5.0
-ENDING = "ending"
 MALFORMED_AFTER = 1 / 3  # of the time
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -89,7 +88,7 @@ class _Director:
         self._exchange = None if options.live else SimulatedExchange(options)
         self._health: Health | None = None
         self._consumed = self._distinct = 0
-        self._phase = "starting"
+        self._phase = STARTING
         self._signal = 0
         self._first_record_s: float | None = None
         self._background: list[asyncio.Task[None]] = []
@@ -151,7 +150,7 @@ class _Director:
 
     async def _watch(self) -> None:
         seconds = self._options.seconds
-        self._phase = "running"
+        self._phase = RUNNING
         await self._until(lambda: self._is_cut_short or self._elapsed_s >= seconds * MALFORMED_AFTER)
         if self._exchange and not self._is_cut_short:
             await self._exchange.send_malformed()

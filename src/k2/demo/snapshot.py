@@ -15,6 +15,7 @@ from k2.demo.tally import RecordRow, TopicTally
 RATE_WINDOW_S = 2.0
 CURVE_EVERY_S = 0.2
 CURVE_POINTS = 240
+STARTING, RUNNING, ENDING = "starting", "running", "ending"  # the phases of a run
 TOTAL = ""  # the key of all symbols together
 
 
@@ -49,7 +50,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     Attributes:
         exchange: Whose trades these are, in words.
         feed: Market, stream and pace, in words.
-        phase: What is being done, in a word or two.
+        phase: One of the three above.
         elapsed_s: Time since the first record; 0 before it.
         health: None while the client does not answer.
         sent: Frames that the simulated exchange sent; None for the real one.

@@ -35,7 +35,8 @@ def price(value: Decimal) -> str:
 
 
 def milliseconds(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{seconds * _MS:.1f} ms"
+    """A duration; none, and the 0 of a histogram that is still empty, is a dash."""
+    return "-" if not seconds else f"{seconds * _MS:.1f} ms"
 
 
 def latency(health: Health | None) -> tuple[tuple[str, str], ...]:

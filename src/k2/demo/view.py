@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from k2.demo.letters import LetterRow
-from k2.demo.snapshot import Snapshot, SymbolRow
+from k2.demo.snapshot import STARTING, Snapshot, SymbolRow
 from k2.demo.tally import RecordRow
 from k2.demo.text import Glyphs, curve, latency, price, progress, shortened
 
@@ -23,6 +23,7 @@ LETTER_ROWS = 5
 RECORD_HEAD_ROWS = 2  # the heading and a blank
 LEAST_RECORD_ROWS = 3
 WIDE = 100  # columns from which on there is room for quantities
+TERMS = 5  # of the longer ledger
 SYMBOLS_IN_A_LINE = 3
 SIDE_STYLES = {"BUY": "green", "SELL": "red"}
 DIM, HEAD, GOOD, BAD = "dim", "bold cyan", "bold green", "bold red"
@@ -73,7 +74,7 @@ def _title(seen: Snapshot, glyphs: Glyphs) -> RenderableType:
 
 
 def _state(seen: Snapshot, glyphs: Glyphs) -> Text:
-    if seen.health is None:
+    if seen.health is None or (seen.phase == STARTING and not seen.health.connected):
         return Text(f"{glyphs.dot} {seen.phase}", "yellow")
     return Text(f"{glyphs.dot} {seen.health.connection_state}", GOOD if seen.health.connected else BAD)
 
@@ -145,8 +146,8 @@ def _books(seen: Snapshot) -> RenderableType:
     client = seen.balance
     table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(style=HEAD, no_wrap=True, min_width=8)
-    for column in range(3 * 5 - 1):
-        table.add_column(no_wrap=column % 3 != 1)  # where room is scarce, the words give way and not the numbers
+    for kind in ("number", "words", "sign") * TERMS:
+        table.add_column(no_wrap=kind != "words")  # where room is scarce, the words give way and not the numbers
     events = ((client.published, "published"), (client.dead_lettered, "dead"), (client.ignored, "ignored"))
     records = (
         (client.delivered, "delivered"),

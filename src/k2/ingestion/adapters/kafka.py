@@ -31,7 +31,9 @@ HOLD_RETRY_NS = NS_PER_SECOND
 SLOW_ANSWER_NS = 3 * NS_PER_SECOND  # a broker that takes longer to acknowledge anything at all is taken for lost
 REPORTS_WAIT_S = 1.0  # after a purge the reports are there at once
 PUMP_AT_MOST = 4_096  # records moved from the overflow in one go: some 15 ms of the event loop
-LATENCY_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+LATENCY_BOUNDS_S = (
+    0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+)  # fmt: skip
 
 
 class DeliveryObserver(Protocol):

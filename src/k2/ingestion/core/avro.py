@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from k2.ingestion.core.avro_names import inlined
 from k2.ingestion.core.decimals import DecimalMemo
-from k2.ingestion.core.varint import HIGH, LENGTHS, PAIRS, SMALL, SMALL_LIMIT, TIMES, encode_long
+from k2.ingestion.core.varint import EVEN_BITS, EVEN_PAIRS, LENGTHS, REST, TIMES, encode_long
 
 Schema = Any  # a parsed .avsc: str, list or dict
 Encoder = Callable[..., bytes]
@@ -86,7 +86,7 @@ class _Compiler:
         self._schema, self._constants, self._maps = schema, constants, maps
         self._pieces: list[bytes | str] = [prefix]
         self._scope: dict[str, Any] = {
-            "join": b"".join, "PAIRS": PAIRS, "SMALL": SMALL, "HIGH": HIGH, "LENGTHS": LENGTHS, "TIMES": TIMES,
+            "join": b"".join, "EVEN_PAIRS": EVEN_PAIRS, "REST": REST, "LENGTHS": LENGTHS, "TIMES": TIMES,
             "encode_long": encode_long,
         }  # fmt: skip
         self._arguments: dict[str, str] = {}
@@ -177,10 +177,10 @@ class _Compiler:
 
 
 def _long_expression(argument: str) -> str:
-    # The common case (an id or a time above 2^27) is inlined: a call costs as much as the whole table look-up.
-    zigzag = f"z_{argument}"
-    pairs = f"PAIRS[{zigzag} & 16383] + PAIRS[{zigzag} >> 14 & 16383] + HIGH[{zigzag} >> 28]"
-    return f"({pairs} if ({zigzag} := {argument} << 1) >= {SMALL_LIMIT} else encode_long({argument}))"
+    # The common case, an id, is inlined: a call costs as much as both look-ups.
+    largest_small = (1 << EVEN_BITS) - 1
+    inlined = f"EVEN_PAIRS[{argument} & {largest_small}] + REST[{argument} >> {EVEN_BITS}]"
+    return f"({inlined} if {argument} > {largest_small} else encode_long({argument}))"
 
 
 def _as_one(pieces: Sequence[bytes | str]) -> str:

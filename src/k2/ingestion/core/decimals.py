@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 
 from k2.ingestion.core.outcome import Reason
-from k2.ingestion.core.varint import encode_long
+from k2.ingestion.core.varint import LENGTHS, encode_long
 
 _NUMBER = re.compile(r"([0-9]+)(?:\.([0-9]+))?", re.ASCII)
 _MAX_TEXT_LENGTH = 128  # far above 38 digits with padding; keeps int() from chewing on a megabyte of digits
-_MEMO_ENTRIES = 65_536
+_MEMO_ENTRIES = 16_384
 
 
 class NumberError(ValueError):
@@ -39,11 +39,21 @@ class DecimalMemo(dict[str, bytes]):
         self._limit = 10**precision
 
     def __missing__(self, text: str) -> bytes:
-        encoded = encode_unscaled(self.unscaled(text))
+        encoded = self._encoded(text)
         if len(self) >= self._max_entries:
             self.clear()
         self[text] = encoded
         return encoded
+
+    def _encoded(self, text: str) -> bytes:
+        whole, _, fraction = text.partition(".")
+        digits = whole + fraction
+        # The exchange's own form, with all decimals written out, needs no more than this; `unscaled` takes every other.
+        if len(fraction) == self._scale < len(digits) <= self._precision and digits.isdigit() and digits.isascii():
+            unscaled = int(digits)
+            size = unscaled.bit_length() // 8 + 1
+            return LENGTHS[size] + unscaled.to_bytes(size, "big")
+        return encode_unscaled(self.unscaled(text))
 
     def unscaled(self, text: str) -> int:
         """The number times 10 to the power of `scale`, exactly. Raises NumberError as a look-up does."""

@@ -1,8 +1,8 @@
 """
 Avro's variable-length integers, from tables.
 
-A long is zigzag-coded and cut into groups of seven bits, lowest first. Ids and times have the same high bits for minutes, so
-everything above the lowest 28 bits is memoised and the rest comes out of one table of two-byte pieces.
+A long is zigzag-coded and cut into groups of seven bits, lowest first. The lowest 14 bits come out of a table of two-byte pieces;
+what is above them stays the same for the next 8,192 ids and is memoised.
 
 Source: Avro 1.12 specification, "Primitive types".
 """
@@ -44,8 +44,12 @@ class _VarintMemo(dict[int, bytes]):
 
 
 SMALL = _VarintMemo(0)
-HIGH = _VarintMemo(28)
-SMALL_LIMIT = 1 << 28
+REST = _VarintMemo(14)  # what stands above the lowest two groups
+SMALL_LIMIT = 1 << 14
+
+# The same for numbers that are not negative and not zigzag-coded yet: their zigzag code is twice the number.
+EVEN_PAIRS = PAIRS[0::2]
+EVEN_BITS = 13
 
 
 def encode_long(number: int) -> bytes:
@@ -58,7 +62,7 @@ def encode_long(number: int) -> bytes:
     zigzagged = number << 1 if number >= 0 else (~number << 1) | 1
     if zigzagged < SMALL_LIMIT:
         return SMALL[zigzagged]
-    return PAIRS[zigzagged & 0x3FFF] + PAIRS[zigzagged >> 14 & 0x3FFF] + HIGH[zigzagged >> 28]
+    return PAIRS[zigzagged & 0x3FFF] + REST[zigzagged >> 14]
 
 
 class _TimeMemo(dict[int, bytes]):

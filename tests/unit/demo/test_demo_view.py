@@ -1,0 +1,213 @@
+"""Claims about the live view: pure functions from one moment to a screen, or to a line."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from io import StringIO
+from typing import Any
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from k2.demo.letters import LetterRow
+from k2.demo.sheet import ClientSheet
+from k2.demo.snapshot import Health, Memory, RateMeter, Snapshot, SymbolRow
+from k2.demo.tally import RecordRow, TopicTally
+from k2.demo.text import ASCII, UNICODE, curve, milliseconds, price, progress, shortened
+from k2.demo.view import Share, plain_line, screen, share
+from unit.demo.samples import record
+
+BALANCE = ClientSheet(received=7_205, published=7_200, dead_lettered=5, records=7_200, delivered=7_199, in_flight=1)
+LATENCY = {"p50": 0.0065, "p95": 0.0121, "p99": 0.0184}
+LETTERS = tuple(
+    LetterRow(reason, "btcusdt@aggTrade", "something was wrong with it")
+    for reason in ("not_json", "missing_field", "wrong_type", "unknown_stream", "timestamp_out_of_range")
+)
+
+
+def row(symbol: str, side: str = "BUY", missing: int = 0) -> SymbolRow:
+    latest = RecordRow(f"binance.spot.aggTrade.{symbol}.1", symbol, side, Decimal("61837.63000000"), Decimal("0.5"), "USDT")
+    return SymbolRow(symbol, latest, 200.4, 2_400, missing, tuple(map(Decimal, range(50))))
+
+
+SEEN = Snapshot(
+    exchange="a simulated Binance",
+    feed="spot aggTrade, 600/s",
+    topic="market.crypto.trades.binance",
+    schema_id=1,
+    phase="running",
+    elapsed_s=4.2,
+    seconds=12.0,
+    health=Health("CONNECTED", balance=BALANCE, latency_seconds=LATENCY),
+    sent=7_205,
+    consumed=7_190,
+    distinct=7_190,
+    per_s=601.2,
+    symbols=(row("BTCUSDT"), row("ETHUSDT", "SELL"), row("BNBUSDT")),
+    letters=LETTERS,
+    letters_by_reason={letter.reason: 1 for letter in LETTERS},
+    records=tuple(row("BTCUSDT").latest for _ in range(30)),  # type: ignore[misc]
+)
+
+
+def changed(**fields: Any) -> Snapshot:
+    return msgspec.structs.replace(SEEN, **fields)
+
+
+def drawn(seen: Snapshot, width: int = 80, height: int = 24, **console: Any) -> list[str]:
+    """The lines that a terminal of this size shows."""
+    output = StringIO()
+    on = Console(
+        file=output, width=width, height=height, force_terminal=True, **{"no_color": True, "color_system": None, **console}
+    )
+    on.print(screen(seen, width, height, UNICODE))
+    return output.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("symbols", [1, 3, 8, 40])
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (60, 18), (120, 40), (200, 60)])
+def test_the_screen_fits(width: int, height: int, symbols: int) -> None:
+    """Whatever the terminal's size and the number of symbols: no line is too wide, and no row too many."""
+    lines = drawn(changed(symbols=tuple(row(f"SYM{i}USDT") for i in range(symbols))), width, height)
+    assert len(lines) <= height
+    assert max(map(len, lines)) <= width
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "simulated Binance", "spot aggTrade, 600/s", "market.crypto.trades.binance", "schema 1", "CONNECTED",
+        "BTCUSDT", "61,837.63", "SELL", "2,400", "200",
+        "7,205 received", "7,200 published", "5 dead", "7,199 delivered", "1 in flight", "7,190 read back", "601/s",
+        "p50 6.5 ms", "p95 12.1 ms", "p99 18.4 ms",
+        "5 on the disk: not_json 1", "timestamp_out_of_range", "something was wrong", "4.2 of 12 s",
+    ],
+)  # fmt: skip
+def test_eighty_columns_show_what_matters(told: str) -> None:
+    """The smallest usual terminal shows prices, sides, rates, both ledgers, latency, dead letters and the time."""
+    assert told in "\n".join(drawn(SEEN))
+
+
+@pytest.mark.parametrize("told", ["Latest records", "binance.spot.aggTrade.BTCUSDT.1", "btcusdt@aggTrade", "Quantity"])
+def test_a_larger_terminal_shows_more(told: str) -> None:
+    """The latest records, the dead letters' streams and quantities appear where there is room for them."""
+    assert told in "\n".join(drawn(SEEN, 120, 40))
+    assert told not in "\n".join(drawn(SEEN))
+
+
+@pytest.mark.parametrize(
+    ("height", "symbols", "expected"),
+    [
+        pytest.param(24, 3, Share(3, 5, 0), id="the-usual"),
+        pytest.param(24, 40, Share(8, 2, 0), id="many-symbols-leave-two-letters"),
+        pytest.param(17, 3, Share(3, 0, 0), id="symbols-before-letters"),
+        pytest.param(40, 3, Share(3, 5, 16), id="records-take-the-rest"),
+        pytest.param(10, 3, Share(1, 0, 0), id="far-too-small"),
+    ],
+)
+def test_rows_are_shared_by_importance(height: int, symbols: int, expected: Share) -> None:
+    """Symbols come first, then dead letters, then the latest records."""
+    assert share(height, symbols) == expected
+
+
+@pytest.mark.parametrize(
+    ("seen", "told"),
+    [
+        pytest.param(changed(health=None, phase="starting"), "● starting", id="no-answer-yet"),
+        pytest.param(changed(health=Health(), phase="starting"), "● starting", id="not-connected-yet"),
+        pytest.param(changed(health=Health()), "● DISCONNECTED", id="connection-lost"),
+        pytest.param(changed(symbols=(SymbolRow("BTCUSDT", None, 0.0, 0, 0),)), "BTCUSDT", id="no-trade-yet"),
+        pytest.param(changed(symbols=(row("BTCUSDT", missing=3),)), "3 ids missing", id="missing-ids"),
+        pytest.param(changed(distinct=7_188), "2 twice", id="repetitions"),
+        pytest.param(changed(letters=(), letters_by_reason={}), "none so far", id="no-dead-letters"),
+        pytest.param(changed(symbols=tuple(row(f"S{i}") for i in range(20))), "and 13 more", id="more-symbols-than-rows"),
+    ],
+)
+def test_each_state_is_shown(seen: Snapshot, told: str) -> None:
+    """What is not as usual can be seen."""
+    assert told in "\n".join(drawn(seen))
+
+
+def test_without_colours_nothing_is_lost() -> None:
+    """With NO_COLOR the screen says the same, and sends no colour."""
+    coloured = drawn(SEEN, no_color=False, color_system="standard")
+    plain = drawn(SEEN, no_color=True, color_system="standard")
+    assert any("\x1b[32m" in line for line in coloured)
+    assert not any("\x1b[3" in line for line in plain)
+
+
+def test_text_from_outside_commands_no_terminal() -> None:
+    """An exchange's stream name or an error with escape sequences is shown without them."""
+    evil = changed(letters=(LetterRow("not_json", "\x1b[2J", "a\x1b]0;title\x07b"),))
+    assert "\x1b]" not in "".join(drawn(evil, 120, 40))
+    assert "\x1b[2J" not in "".join(drawn(evil, 120, 40))
+
+
+def test_the_plain_line_holds_the_same_numbers() -> None:
+    """A pipe gets ledgers, topic, latency and prices on one line of ASCII."""
+    line = plain_line(SEEN)
+    assert line.isascii()
+    for told in ("7,205 received", "7,200 published", "5 dead", "7,190 read back", "0 ids missing", "601/s", "p99 18.4 ms",
+                 "BTCUSDT 61,837.63 BUY"):  # fmt: skip
+        assert told in line
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("61837.63000000", "61,837.63"), ("0.00001402", "0.00001402"), ("9090000", "9,090,000.00"), ("0.50000000", "0.50")],
+)
+def test_prices_are_exact_and_short(value: str, text: str) -> None:
+    """Padding goes, digits stay, two decimals at least."""
+    assert price(Decimal(value)) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(None, "-"), (0.0, "-"), (0.00654, "6.5 ms"), (1.2, "1200.0 ms")])
+def test_a_duration_that_nobody_measured_is_a_dash(seconds: float | None, text: str) -> None:
+    """An empty histogram is no speed record."""
+    assert milliseconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("values", "width", "expected"),
+    [
+        pytest.param([], 5, "", id="nothing"),
+        pytest.param([1, 2, 3], 0, "", id="no-room"),
+        pytest.param([5, 5], 5, "▁▁", id="flat"),
+        pytest.param([9, 0, 7], 2, "▁█", id="the-latest-ones"),
+    ],
+)
+def test_a_curve_rises_from_its_lowest_to_its_highest(values: list[int], width: int, expected: str) -> None:
+    """A curve fills what room there is with the latest values."""
+    assert curve([Decimal(value) for value in values], width, UNICODE) == expected
+
+
+@pytest.mark.parametrize(("done", "bar"), [(-1.0, ("", "....")), (0.5, ("##", "..")), (7.0, ("####", ""))])
+def test_a_bar_keeps_its_width(done: float, bar: tuple[str, str]) -> None:
+    """Too little and too much both stay inside."""
+    assert progress(done, 4, ASCII) == bar
+
+
+def test_long_text_is_cut_where_it_is_seen() -> None:
+    """What is cut off is marked, and line breaks do not get through."""
+    assert shortened("one\ntwo three", 9, ASCII) == "one tw..."
+
+
+def test_a_rate_counts_the_last_two_seconds() -> None:
+    """What was before does not slow the number down, and one look alone tells no rate."""
+    meter = RateMeter()
+    meter.observe(0.0, {"a": 0})
+    assert meter.per_s("a") == 0.0
+    for second, count in ((1.0, 0), (2.0, 100), (3.0, 300), (4.0, 500)):
+        meter.observe(second, {"a": count})
+    assert meter.per_s("a") == 200.0
+
+
+def test_rows_stand_in_the_order_asked_for() -> None:
+    """A symbol without a trade has its row from the beginning."""
+    memory, tally = Memory(("BTCUSDT", "ETHUSDT")), TopicTally()
+    memory.observe(0.0, tally)
+    tally.take(record(1, "ETHUSDT"))
+    memory.observe(1.0, tally)
+    rows = memory.rows(tally)
+    assert [(found.symbol, found.records, len(found.curve)) for found in rows] == [("BTCUSDT", 0, 0), ("ETHUSDT", 1, 1)]
