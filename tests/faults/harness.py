@@ -62,11 +62,11 @@ class Observer:
 
 
 def product_config(bootstrap: str, **properties: object) -> dict[str, Any]:
-    """The producer's configuration as the product makes it, and quick to try again."""
-    given = {"retry.backoff.ms": 10, "retry.backoff.max.ms": 50, "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 50}
+    """The producer's configuration as the product makes it, and quick to try again. Names have `_` for a dot."""
+    given = {"retry_backoff_ms": 10, "retry_backoff_max_ms": 50, "reconnect_backoff_ms": 20, "reconnect_backoff_max_ms": 50}
     arguments = ["--kafka-bootstrap", bootstrap]
     for name, value in {**given, **properties}.items():
-        arguments += ["--kafka-property", f"{name}={value}"]
+        arguments += ["--kafka-property", f"{name.replace('_', '.')}={value}"]
     return load_settings(arguments, {}).kafka.producer_config()
 
 
@@ -78,7 +78,7 @@ class Bench:
     ) -> None:
         self.bootstrap, self.topic = bootstrap, topic
         self.observer = Observer()
-        config = product_config(bootstrap, **{name.replace("_", "."): value for name, value in properties.items()})
+        config = product_config(bootstrap, **properties)
         self.sink = KafkaSink(config, self.observer, LOGGER, clock_ns=clock_ns or (lambda: time.monotonic_ns() * CLOCK_RATE))
         self.sent: list[Record] = []
 

@@ -113,7 +113,6 @@ class RunningExchange:
 
     @property
     def handshake_times_s(self) -> list[float]:
-        """When each attempt to open a WebSocket came, refused ones too, on the monotonic clock."""
         return self.read(lambda exchange: [handshake.at_s for handshake in exchange.handshakes])
 
     def _run(self) -> None:
@@ -189,13 +188,8 @@ class RunningClient(ClientProcess):
 
     @property
     def dead_letter_lines(self) -> list[str]:
-        """The lines of the dead-letter files."""
         files = sorted(self.home.glob("dlq/binance-*.jsonl"))
         return [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
-
-    @property
-    def dead_letters(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.dead_letter_lines]
 
     def wait_for_metric(self, name: str, at_least: float, timeout_s: float = 20, **labels: str) -> Metrics:
         """The first scrape in which the series has reached this value."""
@@ -232,11 +226,7 @@ def _opened(connection: http.client.HTTPConnection) -> bool:
 
 
 class Rig:
-    """
-    The surroundings of a test: the real parts, and names, ports and directories that no other test uses.
-
-    Exchanges and clients made here end with it.
-    """
+    """The real parts, with names and ports that no other test uses. Exchanges and clients made here end with it."""
 
     def __init__(self, kafka: KafkaBroker, registry: SchemaRegistry, directory: Path) -> None:
         self.bootstrap, self.registry_url, self.directory = kafka.bootstrap, registry.url, directory
@@ -271,8 +261,8 @@ class Rig:
         port = free_port()
         given: list[object] = ["--symbols", *symbols, "--ws-url", ws_url, "--kafka-bootstrap", self.bootstrap]
         given += ["--schema-registry", self.registry_url, "--topic-prefix", self.prefix, "--partitions", 3]
-        given += ["--http-port", port, "--dead-letter-dir", "dlq", *arguments]
-        return self.start(given, port, home=home, environment=environment, command=command)
+        given += ["--http-port", port, "--dead-letter-dir", "dlq"]
+        return self.start([*given, *arguments], port, home=home, environment=environment, command=command)
 
     def start(self, arguments: Iterable[object], port: int, *, home: str = "home", **options: Any) -> RunningClient:
         """Start a client with nothing but these arguments."""

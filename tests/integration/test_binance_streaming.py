@@ -109,7 +109,7 @@ class TestBrokerOutage:
         own_kafka.pause()
         client.wait_for_metric("k2_records_in_flight", 200)
         sheet = client.stopped()
-        letters = client.dead_letters
+        letters = list(map(json.loads, client.dead_letter_lines))
         assert sheet["balanced"]
         assert sheet["dead_lettered_records"] == len(letters) > 0
         assert sheet["delivered"] + len(letters) == sheet["received"]

@@ -247,7 +247,7 @@ class TestEvents:
         client.wait_for_produced(10)
         sheet = client.stopped()
         assert (sheet["balanced"], sheet["dead_lettered"]) == (True, len(NAMES))
-        letters = client.dead_letters
+        letters = list(map(json.loads, client.dead_letter_lines))
         assert len(letters) == len(NAMES)
         assert all(isinstance(letter["original_message"], dict) for letter in letters)
         assert len({letter["reason"] for letter in letters}) >= 6

@@ -137,7 +137,7 @@ class TestRecords:
         letter = await office.letter()
         assert (letter["stage"], letter["reason"], letter["outcome"]) == (stage, reason, outcome)
         assert code in letter["error"]
-        assert office.desk.records == {reason: 1}
+        assert +office.desk.records == {reason: 1}
 
     async def test_when_it_was_received_is_told(self, office: Office) -> None:
         """The time of receipt is read from the record itself."""

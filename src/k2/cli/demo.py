@@ -38,7 +38,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--rate", metavar="N", help="events per second over all symbols; default: 600")
     parser.add_argument("--market", metavar="spot|usdm", help="which market; default: spot")
     parser.add_argument("--stream", metavar="aggTrade|trade", help="aggregated or single trades; default: aggTrade")
-    parser.add_argument("--live", action="store_true", help="the real Binance instead of the simulated one")
+    help_live = "the real Binance; BINANCE_WS_URL, K2_REST_URL and K2_PROXY are taken from the environment"
+    parser.add_argument("--live", action="store_true", help=help_live)
     parser.add_argument("--keep", metavar="DIR", help="keep the client's log and the dead letters in a new directory under DIR")
     help_json = "progress to standard error, and the balance sheet as the last line of standard output"
     parser.add_argument("--json", action="store_true", help=help_json)

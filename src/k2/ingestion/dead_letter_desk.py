@@ -27,6 +27,8 @@ ROOM_FROM_PENDING = 5_000  # half of what the box holds
 NAP_S = 0.01
 PATIENCE_S = 10.0  # in all, for a writer that hangs
 
+RECORD_REASONS = (Reason.TOO_LARGE, Reason.DELIVERY_REJECTED, Reason.DELIVERY_UNKNOWN, Reason.NOT_DELIVERED_AT_SHUTDOWN)
+
 
 class DeadLetterDesk:
     """
@@ -48,7 +50,8 @@ class DeadLetterDesk:
     ) -> None:
         self.box = box
         self.full = False
-        self.records: Counter[str] = Counter()
+        # Known label values start at 0: a series that appears with its first failure has no rate for it.
+        self.records = Counter({reason.value: 0 for reason in RECORD_REASONS})
         self._happenings, self._market, self._stream, self._clock_ns = happenings, market, stream, clock_ns
         self._original_message = original_message
         self._schema: Any = None
