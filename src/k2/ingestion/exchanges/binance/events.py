@@ -49,6 +49,14 @@ class SpotTrade(Struct, gc=False, forbid_unknown_fields=True):
     buyer_order_id: Long | UnsetType = field(name="b", default=UNSET)
     seller_order_id: Long | UnsetType = field(name="a", default=UNSET)
 
+    @property
+    def first_trade_id(self) -> int:
+        return self.exchange_id
+
+    @property
+    def last_trade_id(self) -> int:
+        return self.exchange_id
+
 
 class FuturesAggTrade(Struct, gc=False, forbid_unknown_fields=True):
     """Like the spot event. `normal_quantity` leaves out retail price improvement; `symbol_type` 1 is USD-M, 2 COIN-M."""
@@ -81,6 +89,13 @@ class FuturesTrade(Struct, gc=False, forbid_unknown_fields=True):
     execution: str | UnsetType = field(name="X", default=UNSET)
     symbol_type: Long | UnsetType = field(name="st", default=UNSET)
 
+    @property
+    def first_trade_id(self) -> int:
+        return self.exchange_id
 
-AggTrade = SpotAggTrade | FuturesAggTrade
-SingleTrade = SpotTrade | FuturesTrade
+    @property
+    def last_trade_id(self) -> int:
+        return self.exchange_id
+
+
+Trade = SpotAggTrade | SpotTrade | FuturesAggTrade | FuturesTrade

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import UNSET, UnsetType
 
 from k2.ingestion.core.avro import Encoder, MapShape
-from k2.ingestion.exchanges.binance.events import AggTrade, FuturesAggTrade, FuturesTrade, SingleTrade
+from k2.ingestion.exchanges.binance.events import FuturesAggTrade, FuturesTrade, Trade
 
 VENUE_PREFIX = b"BINANCE-"
 _TRADE_KEYS = ("event_time", "first_trade_id", "last_trade_id")
@@ -36,7 +36,8 @@ def constant_fields(symbol: str, asset_class: str, currency: str) -> dict[str, A
     }
 
 
-def spot_agg_trade(encode: Encoder, id_prefix: bytes, event: AggTrade, received_at_us: int) -> bytes:
+def spot_trade(encode: Encoder, id_prefix: bytes, event: Trade, received_at_us: int) -> bytes:
+    """The value of a trade's record, and of an aggregate's: one trade is its own first and last."""
     number = b"%d" % event.exchange_id
     return encode(
         id_prefix + number,
@@ -54,25 +55,8 @@ def spot_agg_trade(encode: Encoder, id_prefix: bytes, event: AggTrade, received_
     )
 
 
-def spot_trade(encode: Encoder, id_prefix: bytes, event: SingleTrade, received_at_us: int) -> bytes:
-    number = b"%d" % event.exchange_id
-    return encode(
-        id_prefix + number,
-        VENUE_PREFIX + number,
-        event.traded_at_ms * 1000,
-        event.price,
-        event.quantity,
-        "SELL" if event.buyer_is_maker else "BUY",
-        event.exchange_id,
-        received_at_us,
-        b"%d" % event.event_time_ms,
-        number,
-        number,
-    )
-
-
 def futures_agg_trade(encode: Encoder, id_prefix: bytes, event: FuturesAggTrade, received_at_us: int) -> bytes:
-    return spot_agg_trade(_with_extras(encode, event.normal_quantity, event.symbol_type), id_prefix, event, received_at_us)
+    return spot_trade(_with_extras(encode, event.normal_quantity, event.symbol_type), id_prefix, event, received_at_us)
 
 
 def futures_trade(encode: Encoder, id_prefix: bytes, event: FuturesTrade, received_at_us: int) -> bytes:

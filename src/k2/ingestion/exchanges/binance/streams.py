@@ -38,7 +38,7 @@ KINDS = {
     (kind.market, kind.stream): kind
     for kind in (
         StreamKind(
-            "spot", "aggTrade", SpotAggTrade, mapping.spot_agg_trade, "crypto",
+            "spot", "aggTrade", SpotAggTrade, mapping.spot_trade, "crypto",
             mapping.vendor_shape("aggTrade", ()),
         ),
         StreamKind(
