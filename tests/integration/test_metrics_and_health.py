@@ -36,7 +36,7 @@ RUNBOOK = {
     "kafka_produce_errors": "counter",
 }
 COUNT = 20_000
-FULL_RATE = 20_000  # trades a second
+PEAK_RATE = 10_000  # trades a second, as the runbook has it; here the exchange sends as many as are read
 
 
 @pytest.fixture
@@ -286,16 +286,16 @@ def _missing(ids: list[int]) -> list[int]:
 
 class TestFullRate:
     def test_health_answers_within_100_ms(self, rig: Rig) -> None:
-        """At twice the documented peak rate, 99 of 100 answers of /health take less than 100 ms."""
-        command = [sys.executable, "-m", "k2.cli.main", "exchange", "--rate", str(FULL_RATE), "--json"]
+        """With as much coming in as can be taken in, 99 of 100 answers of /health take less than 100 ms."""
+        command = [sys.executable, "-m", "k2.cli.main", "exchange", "--rate", "max", "--json"]
         with ClientProcess(cwd=rig.directory, command=command) as exchange:  # on its own, so as not to slow down who measures
             exchange.wait_for_output("ws_url")
             client = rig.client(json.loads(exchange.stdout.splitlines()[0])["ws_url"])
-            before = client.wait_for_produced(FULL_RATE // 4)
+            before = client.wait_for_produced(PEAK_RATE)
             tries_s = [_p99_s(client)]
             if tries_s[0] >= 0.1:  # the machine may have had something else to do
                 tries_s.append(_p99_s(client))
-            assert client.metrics.received - before.received > FULL_RATE // 4, "it was hardly at work"
+            assert client.metrics.received - before.received > PEAK_RATE, "it was hardly at work"
             assert min(tries_s) < 0.1, tries_s
             assert client.stopped()["balanced"]
 

@@ -18,6 +18,8 @@ from k2.ingestion.option_values import TOPIC_SUFFIX, Secret, kibibytes_as_mebiby
 CLIENT_ID = "k2-binance-client"
 BATCH_BYTES = 1_000_000  # librdkafka's message.max.bytes by default, which a batch must not exceed
 
+RECONNECT_MAX_MS = 2_000  # librdkafka's 10 s would add that to every outage
+
 ConfigValue = str | int | float | bool
 
 ALIASES = {
@@ -156,6 +158,7 @@ class KafkaSettings(Struct, frozen=True):
             "acks": "all",
             "message.timeout.ms": 0,  # for ever: what becomes of a record is ours to decide, not librdkafka's
             "partitioner": "murmur2_random",  # as Java and Spark partition
+            "reconnect.backoff.max.ms": RECONNECT_MAX_MS,
             "allow.auto.create.topics": False,  # a broker would create them with a single partition
             "linger.ms": self.batch_timeout_s * 1000,
             "batch.num.messages": self.batch_size,

@@ -237,10 +237,14 @@ class Service:
         if sink.in_flight:
             _log.error("Not everything could be delivered in time: the rest becomes dead letters", records=sink.in_flight)
             sink.abandon()
-        await self._box.flush(LETTERS_FLUSH_S)
+        letters_safe = await self._box.flush(LETTERS_FLUSH_S)
         sheet = readings.balance()
-        level = _log.info if sheet.balanced else _log.critical
-        level("Shutdown complete", **to_builtins(sheet), **({} if sheet.balanced else {"advice": "the books do not balance"}))
+        _log.info("Shutdown complete", **to_builtins(sheet))
+        if not letters_safe:
+            unwritten = f"{self._box.pending} dead letters could not be written and go to stderr"
+            raise FatalError(f"{unwritten}: {self._box.last_error}")
+        if not sheet.balanced:
+            raise FatalError(f"the books do not balance, please report this: {sheet}")
 
 
 def _raise_as_ours(task: asyncio.Future[Any]) -> None:

@@ -22,6 +22,7 @@ from k2.ingestion.engine import Engine
 from k2.ingestion.happenings import Happenings
 from k2.ingestion.readings import Readings
 
+LONG_READ_FRAMES = 512  # some 4 ms of the loop; a full receive buffer is five times that, and `/health` takes three turns
 BUSY_TICK_S, IDLE_TICK_S = 0.005, 0.1  # an acknowledgement is noticed within the tick: 5 ms while any is awaited
 
 
@@ -69,6 +70,8 @@ class Supervisor:
         if self._feed is None:
             return
         self._feed.data_frames += data_frames
+        if data_frames > LONG_READ_FRAMES:
+            self._feed.breathe()
         change = self._backpressure.decide(self._sink.in_flight, self._sink.overflow, time.monotonic())
         if change is not None:
             self._change_flow(self._feed, change)

@@ -163,6 +163,11 @@ class Connection:
                 await self._ws.close(code=code, message=reason.encode())
         except (TimeoutError, ConnectionError):
             self._transport.abort()
+        except asyncio.CancelledError:
+            # All writers of a connection wait on one future in aiohttp: whoever is cancelled there cancels the others' wait.
+            if (task := asyncio.current_task()) is None or task.cancelling():
+                raise
+            self._transport.abort()
         finally:
             self._close_done.set()
 

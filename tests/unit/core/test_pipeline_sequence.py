@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -100,20 +101,28 @@ def test_exchange_that_counts_anew_is_followed() -> None:
     assert [outcome.notices for outcome in outcomes] == [(), (SequenceReset("aggTrade", "BTCUSDT", 5_000, 1),), ()]
 
 
-def test_dead_letter_carries_what_its_id_said() -> None:
-    """A number that cannot be encoded still closes and opens gaps: its id was seen, and is not missing."""
-    pipeline = new_pipeline()
-    _, letter, after = _outcomes(pipeline, _frame(5), _frame(8, price="NaN"), _frame(9))
+IN_VAIN = [
+    pytest.param({"price": "NaN"}, Reason.NUMBER_INVALID, id="number"),
+    pytest.param({"traded_at_ms": 0}, Reason.TIMESTAMP_OUT_OF_RANGE, id="time"),
+]
+
+
+@pytest.mark.parametrize(("fault", "reason"), IN_VAIN)
+def test_next_id_of_a_dead_letter_is_accounted_for(fault: dict[str, Any], reason: Reason) -> None:
+    """The event lies in the dead letters, so its id is no hole."""
+    _, letter, after = _outcomes(new_pipeline(), _frame(5), _frame(6, **fault), _frame(7))
     assert isinstance(letter, DeadLetter)
-    assert (letter.reason, letter.notices) == (Reason.NUMBER_INVALID, (GapOpened("aggTrade", "BTCUSDT", 6, 7),))
-    assert after.notices == ()
+    assert (letter.reason, after.notices) == (reason, ())
 
 
-def test_frame_with_an_impossible_time_leaves_the_numbering_alone() -> None:
-    """Its id may be as wrong as its time."""
+@pytest.mark.parametrize("number", [1, 5, 8, 4_000_000])
+@pytest.mark.parametrize(("fault", "reason"), IN_VAIN)
+def test_other_ids_of_dead_letters_leave_the_numbering_alone(fault: dict[str, Any], reason: Reason, number: int) -> None:
+    """Such an id may be as wrong as the rest of its event: it neither opens a gap nor resets anything."""
     pipeline = new_pipeline()
-    _outcomes(pipeline, _frame(5), _frame(4_000_000, 0))
-    assert _state(pipeline.rows[0].sequence) == (6, NOW_MS, [], 0)
+    _, letter = _outcomes(pipeline, _frame(5), _frame(number, **fault))
+    assert isinstance(letter, DeadLetter)
+    assert (letter.reason, _state(pipeline.rows[0].sequence)) == (reason, (6, NOW_MS, [], 0))
 
 
 def test_frame_without_a_trade_counts_in_the_numbering() -> None:

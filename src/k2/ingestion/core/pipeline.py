@@ -84,13 +84,17 @@ class StreamRow:
             return (self._dead(frame, Stage.ROUTE, Reason.UNKNOWN_STREAM, why),)
         if self._is_no_event is not None and self._is_no_event(event):
             return self._no_event(event)
-        traded_at_ms = event.traded_at_ms
-        traded_at_us = traded_at_ms * 1000
-        if not _OLDEST_US <= traded_at_us <= received_at_us + _FUTURE_TOLERANCE_US:
+        exchange_id, traded_at_ms, sequence = event.exchange_id, event.traded_at_ms, self.sequence
+        if not _OLDEST_US <= traded_at_ms * 1000 <= received_at_us + _FUTURE_TOLERANCE_US:
+            sequence.account_for(exchange_id)
             why = f"traded at {traded_at_ms} ms, received at {received_at_us // 1000} ms"
             return (self._dead(frame, Stage.MAP, Reason.TIMESTAMP_OUT_OF_RANGE, why),)
+        try:
+            value = self._to_value(self._encode, self._id_prefix, event, received_at_us)
+        except NumberError as error:
+            sequence.account_for(exchange_id)
+            return (self._dead(frame, Stage.ENCODE, error.reason, str(error)),)
 
-        exchange_id, sequence = event.exchange_id, self.sequence
         if exchange_id == sequence.next_id:
             sequence.next_id = exchange_id + 1
             if traded_at_ms > sequence.last_time_ms:  # noqa: PLR1730 - max() takes four times as long
@@ -102,11 +106,6 @@ class StreamRow:
             if not publish:
                 return (Ignored(IgnoreReason.DUPLICATE),)
             headers = LATE_HEADERS if late else None
-
-        try:
-            value = self._to_value(self._encode, self._id_prefix, event, received_at_us)
-        except NumberError as error:
-            return (self._dead(frame, Stage.ENCODE, error.reason, str(error), notices),)
         self.published += 1
         self.last_event_ms = event.event_time_ms
         return (Publish((Record(self.topic, self._key, value, traded_at_ms, headers),), event.event_time_ms, notices),)
@@ -125,8 +124,8 @@ class StreamRow:
         _, _, notices = self.sequence.observe(event.exchange_id, self.sequence.last_time_ms)
         return (Ignored(IgnoreReason.NOT_A_TRADE, notices),)
 
-    def _dead(self, frame: bytes, stage: Stage, reason: Reason, why: str, notices: tuple[Notice, ...] = ()) -> DeadLetter:
-        return DeadLetter(stage, reason, why, frame, self.stream, self.symbol, self.topic, notices)
+    def _dead(self, frame: bytes, stage: Stage, reason: Reason, why: str) -> DeadLetter:
+        return DeadLetter(stage, reason, why, frame, self.stream, self.symbol, self.topic)
 
 
 class Pipeline:

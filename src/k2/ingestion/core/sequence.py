@@ -54,6 +54,15 @@ class ContiguousSequence:
             return True, False, self._reset(exchange_id, time_ms)
         return False, False, ()
 
+    def account_for(self, exchange_id: int) -> None:
+        """
+        Note the id of an event that became a dead letter.
+
+        As the next one it is accounted for and no hole. Anywhere else it proves nothing: it may be as wrong as the rest.
+        """
+        if exchange_id == self.next_id:
+            self.next_id = exchange_id + 1
+
     def _advance(self, exchange_id: int, time_ms: int) -> None:
         self.next_id = exchange_id + 1
         self.last_time_ms = max(self.last_time_ms, time_ms)

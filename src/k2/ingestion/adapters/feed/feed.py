@@ -129,6 +129,11 @@ class Feed:
             self._session.resume()
         self._rouse()
 
+    def breathe(self) -> None:
+        """After a read that took long: let the rest of the loop have its turn before the next one."""
+        if self._session is not None:
+            self._session.breathe()
+
     def hold(self, reason: str) -> None:
         """Close the connection on purpose and stay away until `release`."""
         self._held_for = reason

@@ -12,6 +12,8 @@ from k2.ingestion.adapters.feed.watch import Verdict, Watch
 from k2.ingestion.core.outcome import Control, ControlKind
 from k2.ingestion.exchanges.binance.requests import subscribe
 
+BREATH_TURNS = 5  # an HTTP request is accepted, read, handled and answered within these
+
 _FATAL_VERDICTS = {Verdict.DEAD: Cause.PONG_TIMEOUT, Verdict.SILENT: Cause.SILENCE}
 
 # Ends that we choose while the server is well get a closing handshake; the others have nobody to shake hands with.
@@ -39,7 +41,8 @@ class Session:
         self._link, self._subscriptions, self._watch = link, subscriptions, watch
         self._observer, self._policy, self._data_frames, self._clock = observer, policy, data_frames, clock
         self._reading = True
-        self._ending: asyncio.Future[Cause] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._ending: asyncio.Future[Cause] = self._loop.create_future()
 
     @property
     def subscribed(self) -> bool:
@@ -53,6 +56,18 @@ class Session:
     def resume(self) -> None:
         self._reading = True
         self._link.resume()
+
+    def breathe(self, turns: int = BREATH_TURNS) -> None:
+        """Leave the socket alone for some turns of the loop, so that others get theirs before the next full buffer."""
+        if self._reading:
+            self._link.pause()
+            self._loop.call_soon(self._read_on, turns)
+
+    def _read_on(self, turns: int) -> None:
+        if turns:
+            self._loop.call_soon(self._read_on, turns - 1)
+        elif self._reading:
+            self._link.resume()
 
     def end(self, cause: Cause) -> None:
         """End the link soon. The first cause given counts."""

@@ -1,0 +1,123 @@
+"""States in which running on would make things worse: the client says so, ends with 70, and leaves nothing unaccounted for."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from integration.support import FIRST_ID, Rig, RunningClient, generated, wait_until
+from k2.simulator.faults import Garbage
+from kit.mock_kafka import MockKafka
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from kit.kafka import KafkaBroker
+    from kit.registry import SchemaRegistry
+
+CONFIGURATION, FATAL = 2, 70
+BOX_LINES = 10_000  # what the box for dead letters keeps while they cannot be written
+PARTITIONS = 3
+RATE = 500
+
+
+@pytest.fixture
+def mock_rig(registry: SchemaRegistry, tmp_path: Path) -> Iterator[tuple[Rig, MockKafka]]:
+    with MockKafka() as mock, Rig(cast("KafkaBroker", mock), registry, tmp_path) as rig:
+        mock.create_topic(rig.topic, PARTITIONS)
+        yield rig, mock
+
+
+@pytest.fixture
+def rig(kafka: KafkaBroker, registry: SchemaRegistry, tmp_path: Path) -> Iterator[Rig]:
+    with Rig(kafka, registry, tmp_path) as rig:
+        yield rig
+
+
+def letters_of(client: RunningClient) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in client.dead_letter_lines]
+
+
+class TestProducer:
+    def test_a_fatal_producer_error_ends_the_client(self, mock_rig: tuple[Rig, MockKafka]) -> None:
+        """
+        librdkafka lost its sequence and takes no record any more: one line on stderr, exit code 70.
+
+        What was in flight is dead letters of unknown outcome, and what was queued behind it of records never written.
+        """
+        rig, mock = mock_rig
+        exchange = rig.exchange(generated(RATE, symbols=("BTCUSDT",)))
+        client = rig.client(exchange.ws_url, symbols=("BTCUSDT",))
+        client.wait_for_produced(RATE)
+        mock.set_delay(200)  # so that there is something in flight
+        mock.answer_with("OUT_OF_ORDER_SEQUENCE_NUMBER")
+        assert client.wait(30) == FATAL
+        [line] = client.stderr.splitlines()
+        assert "OUT_OF_ORDER_SEQUENCE_NUMBER" in line
+        assert "Traceback" not in client.output
+        [sheet], letters = client.events_named("Shutdown complete"), letters_of(client)
+        assert sheet["balanced"]
+        assert (sheet["in_flight"], sheet["dead_lettered_records"]) == (0, len(letters))
+        assert {(letter["reason"], letter["outcome"]) for letter in letters} <= {
+            ("delivery_unknown", "unknown"),
+            ("not_delivered_at_shutdown", "unknown"),
+            ("not_delivered_at_shutdown", "not_written"),
+        }
+        assert "unknown" in {letter["outcome"] for letter in letters}
+        dead = sorted(letter["original_message"]["a"] for letter in letters)
+        assert len(dead) == sheet["published"] - sheet["delivered"]
+        assert dead[-1] == FIRST_ID + sheet["published"] - 1
+
+    def test_an_unknown_property_is_a_fault_of_the_configuration(self, rig: Rig) -> None:
+        """librdkafka's properties pass through; one that it does not know is named, before anything is opened."""
+        client = rig.client("ws://127.0.0.1:1", "--kafka-property", "no.such.property=1")
+        assert client.wait(30) == CONFIGURATION
+        [line] = client.stderr.splitlines()
+        assert "no.such.property" in line
+
+
+class TestDeadLetters:
+    @pytest.fixture
+    def client(self, rig: Rig) -> RunningClient:
+        """A client whose directory for dead letters was replaced by a file while it ran: not even root can write there."""
+        exchange = rig.exchange(generated(RATE))
+        self.exchange = exchange
+        client = rig.client(exchange.ws_url)
+        client.wait_for_produced(1)
+        shutil.rmtree(client.home / "dlq")
+        (client.home / "dlq").write_bytes(b"")
+        exchange.inject(Garbage(frames=(b"{",)))
+        client.wait_for_metric("k2_dead_letter_write_failures_total", 1)
+        return client
+
+    def test_letters_that_cannot_be_written_are_no_secret(self, client: RunningClient) -> None:
+        """Health, metric and log say so while the client goes on; when the directory is back nothing is missing."""
+        status, health = client.get_json("/health")
+        assert (status, health["status"], health["reasons"]) == (503, "unhealthy", ["dead letters cannot be written"])
+        metrics = client.metrics
+        assert (metrics("k2_dead_letters_writable"), metrics("k2_dead_letters_pending")) == (0, 1)
+        assert client.wait_for_event("Dead letters cannot be written")["level"] == "critical"
+        client.wait_for_produced(metrics.produced + 1)
+
+        (client.home / "dlq").unlink()
+        client.wait_for_event("Dead letters can be written again")
+        wait_until(lambda: client.get_json("/health")[0] == 200, "good health")
+        assert client.stopped()["dead_lettered"] == 1
+        [letter] = letters_of(client)
+        assert (letter["reason"], letter["payload"]) == ("not_json", "{")
+
+    def test_a_full_box_ends_the_client(self, client: RunningClient) -> None:
+        """When no more letters can be kept either, the client stops; every letter is on stderr, and the exit code is 70."""
+        self.exchange.inject(Garbage(frames=tuple(b'{"broken":%d' % number for number in range(BOX_LINES + 50))))
+        assert client.wait(60) == FATAL
+        [sheet] = client.events_named("Shutdown complete")
+        lines = [json.loads(line) for line in client.stderr.splitlines() if line.startswith("{")]
+        assert len(lines) == sheet["dead_lettered"] > BOX_LINES
+        assert sheet["balanced"]
+        [last_words] = [line for line in client.stderr.splitlines() if line.startswith("binance_client: ")]
+        assert "dead letters" in last_words
+        assert "Traceback" not in client.output
