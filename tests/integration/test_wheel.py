@@ -23,7 +23,19 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=True,
     )
     (wheel,) = wheels.glob("k2_platform-*.whl")
-    subprocess.run([UV, "pip", "install", "--quiet", "--no-deps", "--python", sys.executable, "--target", site, wheel], check=True)
+    install: list[str | Path] = [
+        UV,
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--python",
+        sys.executable,
+        "--target",
+        site,
+        wheel,
+    ]
+    subprocess.run(install, check=True)
     return site
 
 
@@ -52,4 +64,5 @@ def test_command_k2_is_installed(installed: Path) -> None:
 
 def test_installed_client_starts_from_anywhere(installed: Path) -> None:
     """The client comes up as far as its settings without a checkout around it."""
-    assert "market.crypto.trades.binance" in run_installed(installed, "-m", "k2.ingestion.binance_client", "--print-config").stdout
+    shown = run_installed(installed, "-m", "k2.ingestion.binance_client", "--print-config").stdout
+    assert "market.crypto.trades.binance" in shown
