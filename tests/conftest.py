@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings
 
 from kit import jars, ports
 from kit.client import ClientProcess
 from kit.kafka import KafkaBroker
 from kit.registry import SchemaRegistry
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("k2", deadline=None)
+settings.load_profile("k2")
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

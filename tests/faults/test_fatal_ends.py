@@ -47,7 +47,7 @@ class TestProducer:
         """
         librdkafka lost its sequence and takes no record any more: one line on stderr, exit code 70.
 
-        What was in flight is dead letters of unknown outcome, and what was queued behind it of records never written.
+        What was in flight is dead letters, and those of records that librdkafka had taken are of unknown outcome.
         """
         rig, mock = mock_rig
         exchange = rig.exchange(generated(RATE, symbols=("BTCUSDT",)))

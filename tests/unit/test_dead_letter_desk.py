@@ -127,7 +127,7 @@ class TestRecords:
             ("INVALID_TIMESTAMP", "produce", "delivery_rejected", "not_written"),
             ("MSG_SIZE_TOO_LARGE", "produce", "too_large", "not_written"),
             ("OUT_OF_ORDER_SEQUENCE_NUMBER", "produce", "delivery_unknown", "unknown"),
-            ("_PURGE_QUEUE", "shutdown", "not_delivered_at_shutdown", "not_written"),
+            ("_PURGE_QUEUE", "shutdown", "not_delivered_at_shutdown", "unknown"),
             ("_PURGE_INFLIGHT", "shutdown", "not_delivered_at_shutdown", "unknown"),
         ],
     )

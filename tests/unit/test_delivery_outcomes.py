@@ -17,7 +17,7 @@ from k2.ingestion.core.outcome import WriteOutcome
         ("RECORD_LIST_TOO_LARGE", WriteOutcome.NOT_WRITTEN),
         ("TOPIC_AUTHORIZATION_FAILED", WriteOutcome.NOT_WRITTEN),
         ("UNKNOWN_TOPIC_OR_PART", WriteOutcome.NOT_WRITTEN),
-        ("_PURGE_QUEUE", WriteOutcome.NOT_WRITTEN),
+        ("_PURGE_QUEUE", WriteOutcome.UNKNOWN),
         ("_PURGE_INFLIGHT", WriteOutcome.UNKNOWN),
         ("_MSG_TIMED_OUT", WriteOutcome.UNKNOWN),
         ("_TIMED_OUT", WriteOutcome.UNKNOWN),

@@ -114,19 +114,19 @@ class TestFatal:
         assert broken.sink.fatal.startswith("OUT_OF_ORDER_SEQUENCE_NUMBER: ")
 
     def test_nothing_is_lost_with_the_producer(self, broken: Bench) -> None:
-        """What was under way has a letter of unknown outcome, what was queued one of never sent; sending on raises nothing."""
+        """What librdkafka had is letters of unknown outcome, what waited with us never written; sending on raises nothing."""
         broken.send(5)
         broken.sink.abandon()
         broken.assert_balanced()
         unknown = [record.value for record, verdict in broken.observer.letters if verdict.written is WriteOutcome.UNKNOWN]
         assert sorted(broken.observer.dead_values) == [record.value for record in broken.sent[1:]]
-        assert unknown == [record.value for record in broken.sent[1:11]]
+        assert sorted(unknown) == [record.value for record in broken.sent[1:41]]
         assert (broken.sink.in_flight, broken.sink.delivered) == (0, 1)
 
 
 class TestAbandoning:
     def test_everything_in_flight_becomes_a_letter(self, mock: MockKafka) -> None:
-        """Sent and unanswered: unknown; in librdkafka's queue or in the overflow: surely not written."""
+        """What librdkafka had may have been sent before, so its outcome is unknown; what waited with us was never written."""
         bench = Bench(mock.bootstrap, batch_num_messages=10, queue_buffering_max_messages=40, max_in_flight=1)
         bench.send(1)
         bench.drain()
@@ -138,8 +138,8 @@ class TestAbandoning:
         bench.assert_balanced()
         assert bench.sink.in_flight == 0
         written = {record.value: verdict.written for record, verdict in bench.observer.letters}
-        assert [written[record.value] for record in bench.sent[1:11]] == [WriteOutcome.UNKNOWN] * 10
-        assert [written[record.value] for record in bench.sent[11:]] == [WriteOutcome.NOT_WRITTEN] * 60
+        assert [written[record.value] for record in bench.sent[1:41]] == [WriteOutcome.UNKNOWN] * 40
+        assert [written[record.value] for record in bench.sent[41:]] == [WriteOutcome.NOT_WRITTEN] * 30
         assert {verdict.reason for _, verdict in bench.observer.letters} == {Reason.NOT_DELIVERED_AT_SHUTDOWN}
 
     @pytest.mark.parametrize(

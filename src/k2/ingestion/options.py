@@ -135,7 +135,7 @@ FEED = (
     Option("feed.ws_url", "--ws-url", "BINANCE_WS_URL", None, url("wss", "ws"), "URL", "WebSocket address of the exchange.",
            default_note="wss://stream.binance.com:9443/ws (usdm: wss://fstream.binance.com)"),
     Option("feed.rest_url", "--rest-url", "K2_REST_URL", None, or_off(url("https", "http")), "URL or off",
-           "REST address for symbol metadata and for filling gaps. Off by default where --ws-url is not one of Binance's.",
+           "REST address for symbol metadata. Off by default where --ws-url is not one of Binance's.",
            default_note="the one that belongs to --ws-url"),
     Option("feed.transport", "--transport", "K2_TRANSPORT", "auto", Choice("auto", "picows", "websockets"), "",
            "WebSocket library. `auto` takes picows, and websockets where picows is absent or compression is asked for."),
@@ -161,7 +161,7 @@ FEED = (
     Option("feed.pong_timeout_s", "--pong-timeout", "K2_PONG_TIMEOUT", "5", seconds(0.1), "seconds",
            "The connection counts as dead when nothing answers that ping for this long."),
     Option("feed.silence_timeout_s", "--silence-timeout", "K2_SILENCE_TIMEOUT", "120", seconds(0.5, zero_is_off=True), "seconds",
-           "A subscribed stream without an event for this long is reported as silent; 0 turns the watch off."),
+           "A connection without any event for this long is replaced; doubles while the market stays silent. 0 is off."),
 )  # fmt: skip
 
 KAFKA = (
@@ -233,7 +233,7 @@ OTHERS = (
     Option("logs.file", "--log-file", "K2_LOG_FILE", "logs/binance_client.log", or_off(path), "file or off",
            "Where the log goes beside standard output."),
     Option("state_dir", "--state-dir", "K2_STATE_DIR", None, path, "directory",
-           "What has to survive a restart: last ids, schema ids, symbol metadata, what waits for the broker.",
+           "What has to survive a restart: schema ids and symbol metadata. One instance a directory.",
            default_note="$XDG_STATE_HOME/k2, else ~/.local/state/k2"),
     Option("dead_letter_dir", "--dead-letter-dir", "K2_DEAD_LETTER_DIR", "/tmp/dlq", path, "directory",  # noqa: S108
            "Where events go that cannot be published."),

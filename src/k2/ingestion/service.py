@@ -125,7 +125,7 @@ class Service:
         )  # fmt: skip
         readings.symbols = self._settings.feed.symbols
         limits = Limits(
-            pause_at=kafka.queue_messages * 9 // 10, resume_at=kafka.queue_messages // 2, overflow_at=OVERFLOW_RECORDS
+            pause_at=max(1, kafka.queue_messages * 9 // 10), resume_at=kafka.queue_messages // 2, overflow_at=OVERFLOW_RECORDS
         )
         supervisor.attach(engine, sink, readings, limits)
         return sink, engine, supervisor, readings
@@ -240,9 +240,8 @@ class Service:
         letters_safe = await self._box.flush(LETTERS_FLUSH_S)
         sheet = readings.balance()
         _log.info("Shutdown complete", **to_builtins(sheet))
-        if not letters_safe:
-            unwritten = f"{self._box.pending} dead letters could not be written and go to stderr"
-            raise FatalError(f"{unwritten}: {self._box.last_error}")
+        if self._desk.full or not letters_safe:
+            raise FatalError(f"dead letters could not be written and went to stderr: {self._box.last_error}")
         if not sheet.balanced:
             raise FatalError(f"the books do not balance, please report this: {sheet}")
 

@@ -20,7 +20,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, libve
 from k2.ingestion.adapters.kafka_faults import open_client
 from k2.ingestion.adapters.kafka_reports import Report, Shipment
 from k2.ingestion.adapters.kafka_statistics import ProducerStatistics, read_statistics
-from k2.ingestion.core.delivery import Fate, Verdict, in_doubt, verdict_on
+from k2.ingestion.core.delivery import NEVER_HANDED_OVER, Fate, Verdict, in_doubt, verdict_on
 from k2.ingestion.core.outcome import Record, WriteOutcome
 from k2.ingestion.core.pipeline import LATE_HEADERS
 from k2.ingestion.core.tally import NS_PER_SECOND, DurationTally
@@ -247,12 +247,11 @@ class KafkaSink:
         for producer in self._producers:
             producer.purge(in_queue=True, in_flight=True, blocking=True)
         self._serve_all_reports()
-        never_sent = verdict_on("_PURGE_QUEUE", alone=True)
         self._take_back_held()
         while self._waiting:
             shipment = self._waiting.popleft()
             self.dead += 1
-            verdict = in_doubt(never_sent) if shipment.maybe_written else never_sent
+            verdict = in_doubt(NEVER_HANDED_OVER) if shipment.maybe_written else NEVER_HANDED_OVER
             self._observer.undeliverable(shipment.record, verdict, "the program ended before it could be delivered")
 
     def _serve_all_reports(self) -> None:

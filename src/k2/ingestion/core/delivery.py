@@ -68,9 +68,9 @@ _REASONS = {
     "_PURGE_INFLIGHT": Reason.NOT_DELIVERED_AT_SHUTDOWN,
 }
 # Codes of librdkafka's own (they begin with an underscore) under which nothing is in the log: it was not sent, or refused.
+# Not _PURGE_QUEUE: what was sent and lost its answer with the connection waits in the queue again.
 _NEVER_WRITTEN = frozenset(
     {
-        "_PURGE_QUEUE",
         "_QUEUE_FULL",
         "_INVALID_ARG",
         "_UNKNOWN_TOPIC",
@@ -93,6 +93,7 @@ _MAYBE_APPENDED = frozenset(
         "UNKNOWN_PRODUCER_ID",
     }
 )
+NEVER_HANDED_OVER = Verdict(Fate.DEAD, WriteOutcome.NOT_WRITTEN, Reason.NOT_DELIVERED_AT_SHUTDOWN)  # it waited with us
 _BY_OUTCOME = {WriteOutcome.UNKNOWN: Reason.DELIVERY_UNKNOWN, WriteOutcome.NOT_WRITTEN: Reason.DELIVERY_REJECTED}
 
 
