@@ -111,7 +111,7 @@ class Assembly:
             transport="picows",
         )
         self.readings.symbols, self.readings.rows = tuple(symbols), pipeline.rows
-        self.supervisor.attach(self.engine, self.sink, self.readings, Limits(90_000, 50_000, 100_000))
+        self.supervisor.attach(self.engine, self.sink, self.readings, Limits(90_000, 50_000, 100_000), silence_limit_s=120.0)
 
     def read(self, *frames: bytes) -> None:
         """One read of the socket, and the turn that it makes."""

@@ -39,6 +39,7 @@ class Observer:
         self.fatal: list[str] = []
         self.letters: list[tuple[Record, Verdict]] = []
         self.texts: list[str] = []
+        self.attempts: list[int] = []
 
     def delivery_failed(self, code: str, text: str) -> None:
         assert text
@@ -52,9 +53,10 @@ class Observer:
         assert text
         self.fatal.append(code)
 
-    def undeliverable(self, record: Record, verdict: Verdict, error: str) -> None:
+    def undeliverable(self, record: Record, verdict: Verdict, error: str, attempts: int) -> None:
         self.letters.append((record, verdict))
         self.texts.append(error)
+        self.attempts.append(attempts)
 
     @property
     def dead_values(self) -> list[bytes]:

@@ -58,6 +58,7 @@ async def test_too_old_records_die_and_the_others_arrive(
     assert {(letter["stage"], letter["reason"], letter["outcome"]) for letter in letters} == {
         ("produce", "delivery_rejected", "not_written")
     }
+    assert {letter["attempts"] for letter in letters} == {2}, "once in the batch, once alone"
     assert [letter["timestamp"] for letter in letters] == [letter["original_message"]["T"] for letter in letters]
     stored = read_topic(kafka.bootstrap, "", topic, raw=True)
     assert sorted(record.timestamp_ms for record in stored) == sorted(times_ms[n] for n in times_ms if n not in old)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,12 +22,15 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, and
     ResourceType,
 )
 
+from integration.support import Rig, RunningClient, generated
 from k2.errors import ConfigurationError
 from k2.ingestion.adapters.topic_tail import last_identities
 from k2.ingestion.adapters.topics import TopicReport, TopicSpec, ensure_topic
 from k2.ingestion.core.avro import frame_prefix
 from kit.kafka import KafkaBroker
+from kit.registry import SchemaRegistry
 
+README = Path(__file__).parents[2] / "README.md"
 LOGGER = logging.getLogger("test.librdkafka")
 LOGGER.propagate = False
 OURS = b"binance.spot.aggTrade.BTCUSDT.7"
@@ -195,7 +200,74 @@ def test_without_the_acl_to_read(guarded: KafkaBroker, topic: str) -> None:
     )
     tail = last_identities(as_k2(guarded), topic, logger=LOGGER)
     assert tail.identities == ()
-    assert "ACL Read is missing" in tail.warnings[0]
+    assert tail.warnings == (
+        f"topic {topic} could not be read, so what it holds is not checked: the ACL Read on topic {topic} is missing",
+    )
+
+
+def documented_acls() -> list[list[AclOperation]]:
+    """The operations of each command of the README's section on permissions: to write, to create, to check."""
+    section = README.read_text(encoding="utf-8").split("## Permissions in Kafka")[1].split("\n## ")[0]
+    commands = section.split("```bash")[1].split("```")[0].replace("\\\n", " ").splitlines()
+    granting = [command for command in commands if command.startswith("kafka-acls ")]
+    assert all(re.search(r" --topic \S+$", command) and "--group" not in command for command in granting)
+    return [[AclOperation[_constant(name)] for name in re.findall(r"--operation (\w+)", command)] for command in granting]
+
+
+def _constant(operation: str) -> str:
+    """`DescribeConfigs`, as the tool spells it, under the library's name."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", operation).upper()
+
+
+TO_WRITE, TO_CREATE, TO_CHECK = documented_acls()
+FOREIGN = b"binance.spot.trade.BTCUSDT.7"
+
+
+@pytest.fixture
+def rig(guarded: KafkaBroker, registry: SchemaRegistry, tmp_path: Path) -> Iterator[Rig]:
+    with Rig(guarded, registry, tmp_path) as rig:
+        yield rig
+
+
+def client_k2(rig: Rig, broker: KafkaBroker, *arguments: object) -> RunningClient:
+    """The client as user k2."""
+    security = ["--kafka-security-protocol", "SASL_PLAINTEXT", "--kafka-sasl-mechanism", "PLAIN", "--kafka-sasl-username", "k2"]
+    flags = ["--kafka-bootstrap", broker.address("GUARDED"), *security, *arguments]
+    ws_url = rig.exchange(generated(200)).ws_url
+    return rig.client(ws_url, *flags, environment={"K2_KAFKA_SASL_PASSWORD": PASSWORD})
+
+
+def test_the_documented_acls_are_enough(guarded: KafkaBroker, topic: str) -> None:
+    """With what the README lists and no ACL on any group a topic is created, and its end is read."""
+    allow(guarded, topic, *TO_WRITE, *TO_CREATE, *TO_CHECK)
+    spec = TopicSpec(topic, 3, retention_ms=604_800_000)
+    assert ensure_topic(as_k2(guarded), spec, create=True, logger=LOGGER) == TopicReport(created=True, partitions=3)
+    assert ensure_topic(as_k2(guarded), spec, create=True, logger=LOGGER).warnings == ()
+    put(guarded.bootstrap, topic, framed(OURS))
+    tail = last_identities(as_k2(guarded), topic, logger=LOGGER)
+    assert (tail.identities, tail.warnings) == ((OURS.decode(),), ())
+
+
+def test_a_foreign_topic_is_refused_with_the_documented_acls(guarded: KafkaBroker, rig: Rig) -> None:
+    """The client that has what the README lists does not write into the topic of another stream."""
+    allow(guarded, rig.topic, *TO_WRITE, *TO_CREATE, *TO_CHECK)
+    guarded.create_topic(rig.topic, 3)
+    put(guarded.bootstrap, rig.topic, framed(FOREIGN))
+    client = client_k2(rig, guarded)
+    assert client.wait() == ConfigurationError.exit_code
+    assert f"topic {rig.topic} carries {FOREIGN.decode()}" in client.stderr
+
+
+def test_the_acls_to_write_are_enough_to_stream(guarded: KafkaBroker, rig: Rig) -> None:
+    """With the first of the README's commands alone the client streams into a topic that is there, and says what it skipped."""
+    allow(guarded, rig.topic, *TO_WRITE)
+    guarded.create_topic(rig.topic, 3)
+    put(guarded.bootstrap, rig.topic, framed(FOREIGN))
+    client = client_k2(rig, guarded, "--no-create-topic")
+    client.wait_for_produced(20)
+    [skipped] = client.events_named("The topic's last records could not be looked at")
+    assert skipped["detail"].endswith(f"is not checked: the ACL Read on topic {rig.topic} is missing")
+    client.stopped()
 
 
 def test_the_wrong_password(guarded: KafkaBroker, topic: str) -> None:

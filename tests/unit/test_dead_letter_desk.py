@@ -108,7 +108,7 @@ class TestRecords:
     ) -> None:
         """A record that failed after encoding shows the event under the exchange's own keys, with its values."""
         office = Office(tmp_path / "dlq", market, stream)
-        office.desk.record(make_record(7, market, stream, **extra), REFUSED, "no")
+        office.desk.record(make_record(7, market, stream, **extra), REFUSED, "no", 1)
         letter = await office.letter()
         office.box.close()
         event = trade_event(7, market=market, stream=stream, **extra)
@@ -118,7 +118,7 @@ class TestRecords:
     async def test_the_record_can_be_produced_again(self, office: Office) -> None:
         """Topic, key, value, time and headers come out of the letter as they went in."""
         record = Record("trades", RECORD.key, RECORD.value, RECORD.timestamp_ms, [("k2-source", b"late")])
-        office.desk.record(record, REFUSED, "INVALID_TIMESTAMP: too old")
+        office.desk.record(record, REFUSED, "INVALID_TIMESTAMP: too old", 1)
         assert record_of(await office.letter()) == record
 
     @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ class TestRecords:
     )
     async def test_the_verdict_is_in_the_letter(self, office: Office, code: str, stage: str, reason: str, outcome: str) -> None:
         """Where it failed, why, and whether it may be in the topic; and it is counted by reason."""
-        office.desk.record(RECORD, verdict_on(code, alone=True), f"{code}: what the broker said")
+        office.desk.record(RECORD, verdict_on(code, alone=True), f"{code}: what the broker said", 1)
         letter = await office.letter()
         assert (letter["stage"], letter["reason"], letter["outcome"]) == (stage, reason, outcome)
         assert code in letter["error"]
@@ -141,14 +141,14 @@ class TestRecords:
 
     async def test_when_it_was_received_is_told(self, office: Office) -> None:
         """The time of receipt is read from the record itself."""
-        office.desk.record(RECORD, REFUSED, "no")
+        office.desk.record(RECORD, REFUSED, "no", 1)
         assert (await office.letter())["received_at_us"] > RECORD.timestamp_ms * 1_000
 
     async def test_without_a_schema_the_record_is_kept(self, tmp_path: Path) -> None:
         """Before the schema is known there is no message to show, and nothing is lost for it."""
         office = Office(tmp_path / "dlq")
         desk = DeadLetterDesk(office.box, office.happenings, "spot", "aggTrade", mapping.original_message)
-        desk.record(RECORD, REFUSED, "no")
+        desk.record(RECORD, REFUSED, "no", 1)
         letter = await office.letter()
         office.box.close()
         assert (letter["original_message"], letter["received_at_us"], payload_of(letter)) == ({}, None, RECORD.value)
@@ -159,7 +159,7 @@ class TestRecords:
         """Whatever the bytes of a record are, the letter holds exactly them; this runs inside librdkafka's callback."""
         lines: list[bytes] = []
         desk = make_desk(ListBox(lines), Happenings("picows"))  # type: ignore[arg-type]  # a box that only collects
-        desk.record(Record("trades", b"BTCUSDT", value, 1), REFUSED, "no")
+        desk.record(Record("trades", b"BTCUSDT", value, 1), REFUSED, "no", 1)
         [letter] = map(json.loads, lines)
         assert base64.b64decode(letter["value"]) == value
         assert isinstance(letter["original_message"], dict)
@@ -196,7 +196,7 @@ class TestRoom:
         office = Office(tmp_path / "dlq", max_lines=ROOM_FROM_PENDING + 1_000)
         count = ROOM_FROM_PENDING + 4_000
         for _ in range(count):
-            office.desk.record(RECORD, AT_THE_END, "the end")
+            office.desk.record(RECORD, AT_THE_END, "the end", 1)
         assert len(await office.letters()) == count
         assert (office.desk.full, office.box.refused) == (False, 0)
         office.box.close()
@@ -205,12 +205,12 @@ class TestRoom:
         """While nothing can be written letters wait; the one that finds no room goes to stderr, and the desk says so."""
         office = Office(tmp_path / "dlq", max_lines=3)
         office.take_the_directory_away()
-        office.desk.record(RECORD, REFUSED, "first")
+        office.desk.record(RECORD, REFUSED, "first", 1)
         office.wait_until_unwritable()
         for number in range(2):
-            office.desk.record(RECORD, REFUSED, f"waits {number}")
+            office.desk.record(RECORD, REFUSED, f"waits {number}", 1)
         assert not office.desk.full
-        office.desk.record(RECORD, REFUSED, "one too many")
+        office.desk.record(RECORD, REFUSED, "one too many", 1)
         assert office.desk.full
         [line] = capsys.readouterr().err.splitlines()
         assert json.loads(line)["error"] == "one too many"
@@ -221,11 +221,11 @@ class TestRoom:
         """With the disk gone the end is not held up."""
         office = Office(tmp_path / "dlq", longest_retry_s=60, first_retry_s=60)
         office.take_the_directory_away()
-        office.desk.record(RECORD, AT_THE_END, "first")
+        office.desk.record(RECORD, AT_THE_END, "first", 1)
         office.wait_until_unwritable()
         began_s = time.monotonic()
         for _ in range(ROOM_FROM_PENDING + 10):
-            office.desk.record(RECORD, AT_THE_END, "the end")
+            office.desk.record(RECORD, AT_THE_END, "the end", 1)
         assert time.monotonic() - began_s < 8
         office.bring_the_directory_back()
         office.box.close()
@@ -234,7 +234,7 @@ class TestRoom:
         """A fault that passes costs nothing, and both its beginning and its end are reported."""
         office = Office(tmp_path / "dlq")
         office.take_the_directory_away()
-        office.desk.record(RECORD, REFUSED, "waits")
+        office.desk.record(RECORD, REFUSED, "waits", 1)
         office.wait_until_unwritable()
         office.bring_the_directory_back()
         assert (await office.letter())["error"] == "waits"

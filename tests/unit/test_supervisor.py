@@ -55,12 +55,15 @@ class FakeSink:
 class FakeReadings:
     flow_state = Flow.FLOWING
     loop_lag_s = 0.0
+    rows = ()
+    silent_streams = streams_never_heard = ()
 
     def __init__(self) -> None:
-        self.connected: list[bool] = []
+        self.connected = False
+        self.refused_streams: set[str] = set()
 
     def set_connected(self, connected: bool) -> None:
-        self.connected.append(connected)
+        self.connected = connected
 
 
 class Rig:
@@ -72,7 +75,7 @@ class Rig:
         self.stop = asyncio.Event()
         self.supervisor = Supervisor(cast("Any", self.happenings), cast("Any", self.desk), self.stop)
         limits = Limits(pause_at=10, resume_at=5, overflow_at=20, hold_after_s=hold_after_s)
-        self.supervisor.attach(cast("Any", self.engine), cast("Any", self.sink), cast("Any", self.readings), limits)
+        self.supervisor.attach(cast("Any", self.engine), cast("Any", self.sink), cast("Any", self.readings), limits, 0.0)
         self.supervisor.watch(cast("Any", self.feed))
 
     def in_flight(self, records: int, overflow: int = 0) -> None:
@@ -156,7 +159,7 @@ class TestTheEnd:
         if loss == "event":
             rig.supervisor.dead_letter(LETTER, 5)
         else:
-            rig.supervisor.undeliverable(RECORD, VERDICT, "why")
+            rig.supervisor.undeliverable(RECORD, VERDICT, "why", 1)
         assert rig.stop.is_set()
         assert "dead letters" in rig.supervisor.fatal
 
@@ -164,7 +167,7 @@ class TestTheEnd:
         """What follows from the first fatal error does not hide it."""
         rig.supervisor.fatal_error("_FATAL", "first")
         rig.desk.full = True
-        rig.supervisor.undeliverable(RECORD, VERDICT, "why")
+        rig.supervisor.undeliverable(RECORD, VERDICT, "why", 1)
         assert "first" in rig.supervisor.fatal
 
     @pytest.mark.parametrize("loss", ["event", "record"])
@@ -173,7 +176,7 @@ class TestTheEnd:
         if loss == "event":
             rig.supervisor.dead_letter(LETTER, 5)
         else:
-            rig.supervisor.undeliverable(RECORD, VERDICT, "why")
+            rig.supervisor.undeliverable(RECORD, VERDICT, "why", 1)
         assert (rig.desk.names, rig.stop.is_set(), rig.supervisor.fatal) == ([loss], False, "")
 
     async def test_time_is_kept_until_the_end(self, rig: Rig) -> None:
@@ -194,23 +197,23 @@ class TestTheEnd:
 
 
 class TestConnection:
-    def test_connected_when_all_streams_are(self, rig: Rig) -> None:
-        """The answer to the last subscription makes the client connected, the end of the link disconnected."""
-        rig.supervisor.connected("ws://exchange")
-        rig.supervisor.subscribed(["btcusdt@aggTrade"])
-        rig.feed.connected = True
-        rig.supervisor.subscribed(["ethusdt@aggTrade"])
+    def test_connected_as_the_feed_is(self, rig: Rig) -> None:
+        """Every turn tells whether all streams are live, and the end of the link does at once."""
+        seen = []
+        for connected in (False, True):
+            rig.feed.connected = connected
+            rig.supervisor.turn_ended(0)
+            seen.append(rig.readings.connected)
         rig.supervisor.disconnected(Cause.RESET, CLOSED)
-        assert rig.readings.connected == [False, True, False]
+        assert [*seen, rig.readings.connected] == [False, True, False]
 
-    def test_a_refused_stream_is_missing(self, rig: Rig) -> None:
-        """With one stream refused not every wanted stream is live; the next connection has a new chance."""
-        rig.feed.connected = True
-        rig.supervisor.subscription_refused(["nosuch@aggTrade"], "2: unknown")
-        rig.supervisor.subscribed(["btcusdt@aggTrade"])
+    def test_refused_streams_are_remembered_until_they_are_taken(self, rig: Rig) -> None:
+        """A later acknowledgement clears a stream, a new connection all of them."""
+        rig.supervisor.subscription_refused(["a@trade", "b@trade"], "2: unknown")
+        rig.supervisor.subscribed(["a@trade"])
+        before = set(rig.readings.refused_streams)
         rig.supervisor.connected("ws://exchange")
-        rig.supervisor.subscribed(["btcusdt@aggTrade"])
-        assert rig.readings.connected == [False, False, True]
+        assert (before, rig.readings.refused_streams) == ({"b@trade"}, set())
 
     @pytest.mark.parametrize(
         ("method", "arguments"),

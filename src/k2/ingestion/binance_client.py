@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from k2.errors import EXIT_OK, ConfigurationError, K2Error
+from k2.errors import EXIT_FATAL, EXIT_OK, ConfigurationError, FatalError, K2Error
 from k2.ingestion.adapters.logs import configure_logging, get_logger, masked, register_secret
 from k2.ingestion.service import Service, install_signals
 from k2.ingestion.settings import Settings, describe, load_settings
@@ -59,10 +59,17 @@ async def _run(settings: Settings) -> int:
         install_signals(service)
         await service.run()
     except K2Error as error:
-        log.critical("Stopped", error=str(error), exit_code=error.exit_code)
-        print(masked(f"binance_client: {error}"), file=sys.stderr)  # noqa: T201 - the one line for whoever started us
-        return error.exit_code
+        return _end(error, error.exit_code)
+    except Exception as defect:
+        log.critical("Unexpected error", exc_info=defect)
+        return _end(FatalError(f"unexpected {type(defect).__name__}: {defect}; please report this with the log"), EXIT_FATAL)
     return EXIT_OK
+
+
+def _end(error: K2Error, exit_code: int) -> int:
+    get_logger("k2.client").critical("Stopped", error=str(error), exit_code=exit_code)
+    print(masked(f"binance_client: {error}"), file=sys.stderr)  # noqa: T201 - the one line for whoever started us
+    return exit_code
 
 
 if __name__ == "__main__":

@@ -65,8 +65,8 @@ class DeadLetterDesk:
         """Keep an event that could not be understood."""
         self._happenings.dead_letter(letter, self._put(letter, received_at_us))
 
-    def record(self, record: Record, verdict: Verdict, error: str) -> None:
-        """Keep a record that could not be delivered."""
+    def record(self, record: Record, verdict: Verdict, error: str, attempts: int) -> None:
+        """Keep a record that could not be delivered, in so many attempts to produce it."""
         self.records[verdict.reason.value] += 1
         fields = self._decoded(record)
         stage = Stage.SHUTDOWN if verdict.reason is Reason.NOT_DELIVERED_AT_SHUTDOWN else Stage.PRODUCE
@@ -76,7 +76,7 @@ class DeadLetterDesk:
         )
         if stage is Stage.SHUTDOWN:
             self._wait_for_room()
-        letter_id = self._put(failed, fields.get("ingestion_timestamp"))
+        letter_id = self._put(failed, fields.get("ingestion_timestamp"), attempts)
         self._happenings.undeliverable(stage, verdict.reason, error, symbol, letter_id)
 
     def _wait_for_room(self) -> None:
@@ -89,7 +89,7 @@ class DeadLetterDesk:
             time.sleep(NAP_S)
             self._patience_s -= NAP_S
 
-    def _put(self, letter: DeadLetter | FailedRecord, received_at_us: int | None) -> str:
+    def _put(self, letter: DeadLetter | FailedRecord, received_at_us: int | None, attempts: int = 1) -> str:
         letter_id = str(uuid.uuid4())
         line = encode_letter(
             letter,
@@ -97,6 +97,7 @@ class DeadLetterDesk:
             failed_at_us=self._clock_ns() // 1_000,
             received_at_us=received_at_us,
             market=self._market,
+            attempts=attempts,
         )
         if not self.box.put(line):
             self.full = True

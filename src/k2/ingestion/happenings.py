@@ -27,6 +27,7 @@ from k2.ingestion.core.outcome import (
 )
 
 FAILURES_LOGGED_EVERY_S = 1.0  # per stage and reason: a bad day of the exchange must not fill the disk with log lines
+STREAMS_NAMED = 20  # in one log line
 HTTP_TOO_MANY, HTTP_BANNED, HTTP_RESTRICTED = 429, 418, 451
 
 _REFUSALS = {
@@ -36,10 +37,6 @@ _REFUSALS = {
 }
 _HTTP_KINDS = {status: f"http_{status}" for status in _REFUSALS}
 HTTP_OTHER = "http_other"
-_RESTRICTED_ADVICE = (
-    "Binance does not serve this location from this host; market data alone is served by "
-    "--ws-url wss://data-stream.binance.vision and --rest-url https://data-api.binance.vision"
-)
 _FAILURES = {
     Reason.NOT_JSON: ("Failed to parse message", "error"),
     Reason.NOT_UTF8: ("Failed to parse message", "error"),
@@ -101,8 +98,13 @@ class Happenings:
     def refused(self, status: int, detail: str, retry_in_s: float) -> None:
         self.connection_errors[_HTTP_KINDS.get(status, HTTP_OTHER)] += 1
         text = _REFUSALS.get(status, "Connection refused by the exchange")
-        advice = {"advice": _RESTRICTED_ADVICE} if status == HTTP_RESTRICTED else {}
-        self._log.error(text, status=status, detail=detail, retry_in_s=round(retry_in_s, 1), **advice)
+        self._log.error(text, status=status, detail=detail, retry_in_s=round(retry_in_s, 1))
+
+    def fell_silent(self, streams: Sequence[str]) -> None:
+        self._limited("silent", "Streams fell silent", streams=list(streams)[:STREAMS_NAMED], silent=len(streams))
+
+    def spoke_again(self, streams: Sequence[str]) -> None:
+        self._limited("speaking", "Streams spoke again", "info", streams=list(streams)[:STREAMS_NAMED], speaking=len(streams))
 
     # Events
 

@@ -17,6 +17,7 @@ from k2 import __version__
 from k2.ingestion.adapters.kafka import LIBRDKAFKA_VERSION, KafkaSink
 from k2.ingestion.core.backpressure import Flow
 from k2.ingestion.core.health import HealthInputs, SchemaSource
+from k2.ingestion.core.outcome import Stage
 from k2.ingestion.core.pipeline import StreamRow
 from k2.ingestion.dead_letter_desk import DeadLetterDesk
 from k2.ingestion.engine import Engine
@@ -74,6 +75,9 @@ class Readings:
         self.loop_lag_s = 0.0
         self.flow_state = Flow.FLOWING
         self.connected = False
+        self.refused_streams: set[str] = set()
+        self.silent_streams: tuple[str, ...] = ()
+        self.streams_never_heard: tuple[str, ...] = ()
         self._clock_s = clock_s
         self._started_at_s = self._disconnected_at_s = clock_s()
 
@@ -102,6 +106,12 @@ class Readings:
     @property
     def schema(self) -> tuple[str, str, str]:
         return self.start.schema
+
+    @property
+    def produce_errors(self) -> int:
+        """What keeps records from Kafka: failed deliveries, errors of the client, events that could not be serialized."""
+        unserialized = sum(count for (stage, _), count in self.engine.letters.items() if stage == Stage.ENCODE)
+        return self.sink.error_codes.total() + unserialized
 
     @property
     def records_unaccounted(self) -> int:
@@ -144,6 +154,8 @@ class Readings:
             dead_letters_writable=self.letters.box.writable,
             schema_source=self.start.schema_source,
             unknown_symbols=self.start.unknown_symbols,
+            refused_streams=tuple(sorted(self.refused_streams)),
+            streams_never_heard=self.streams_never_heard,
             back_pressure=self.flow_state is not Flow.FLOWING,
             waiting_for=self.start.waiting_for,
             balance={name: getattr(sheet, name) for name in sheet.__struct_fields__},

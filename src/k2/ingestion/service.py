@@ -13,11 +13,10 @@ import signal
 import ssl
 import time
 from contextlib import AsyncExitStack
-from typing import Any
 
 from msgspec import to_builtins
 
-from k2.errors import ConfigurationError, FatalError, K2Error
+from k2.errors import ConfigurationError, FatalError
 from k2.ingestion.adapters.dead_letters import BoxState, DeadLetterBox
 from k2.ingestion.adapters.feed.feed import Endpoint, Feed
 from k2.ingestion.adapters.feed.policy import FeedPolicy
@@ -46,7 +45,6 @@ from k2.ingestion.supervisor import Supervisor
 from k2.ingestion.telemetry import Exposition
 
 DEAD_LETTER_PREFIX = "binance"
-FLUSH_SLICE_S = 0.01
 LETTERS_FLUSH_S = 5.0
 OVERFLOW_RECORDS = 100_000
 
@@ -127,7 +125,7 @@ class Service:
         limits = Limits(
             pause_at=max(1, kafka.queue_messages * 9 // 10), resume_at=kafka.queue_messages // 2, overflow_at=OVERFLOW_RECORDS
         )
-        supervisor.attach(engine, sink, readings, limits)
+        supervisor.attach(engine, sink, readings, limits, self._settings.feed.silence_timeout_s)
         return sink, engine, supervisor, readings
 
     async def _serve(self, parts: AsyncExitStack, readings: Readings) -> None:
@@ -218,7 +216,7 @@ class Service:
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                _raise_as_ours(task)
+                task.result()
             if supervisor.fatal:
                 raise FatalError(supervisor.fatal)
         finally:
@@ -232,8 +230,8 @@ class Service:
         deadline = time.monotonic() + self._settings.shutdown_timeout_s
         _log.info("Shutting down", in_flight=sink.in_flight, deadline_s=self._settings.shutdown_timeout_s)
         while sink.in_flight and time.monotonic() < deadline and not sink.fatal:
-            sink.poll()
-            await asyncio.sleep(FLUSH_SLICE_S)
+            sink.flush()
+            await asyncio.sleep(0)  # health and metrics answer between the slices
         if sink.in_flight:
             _log.error("Not everything could be delivered in time: the rest becomes dead letters", records=sink.in_flight)
             sink.abandon()
@@ -244,17 +242,6 @@ class Service:
             raise FatalError(f"dead letters could not be written and went to stderr: {self._box.last_error}")
         if not sheet.balanced:
             raise FatalError(f"the books do not balance, please report this: {sheet}")
-
-
-def _raise_as_ours(task: asyncio.Future[Any]) -> None:
-    """A defect of ours must end the client in order, with its books written, and not in a traceback."""
-    error = task.exception()
-    if error is None:
-        return
-    if isinstance(error, K2Error):
-        raise error
-    _log.critical("Unexpected error", error=repr(error), exc_info=error)
-    raise FatalError(f"unexpected {type(error).__name__}: {error}; please report this with the log") from error
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext:

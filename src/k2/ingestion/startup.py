@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import msgspec
 from msgspec import Struct
 
 from k2.errors import ConfigurationError, UnavailableError
@@ -169,14 +170,14 @@ def _remembered(state: StateDirectory, market: str) -> dict[str, SymbolInfo]:
     document = state.read(f"{SYMBOLS_NAME}-{market}", SYMBOLS_VERSION)
     for warning in state.take_warnings():
         _log.warning("State", detail=warning)
-    if not isinstance(document, dict):
+    try:
+        return {info.symbol: info for info in msgspec.convert(document or [], list[SymbolInfo])}
+    except msgspec.ValidationError:
         return {}
-    return {symbol: SymbolInfo(symbol, *fields) for symbol, fields in document.items()}
 
 
 def _remember(state: StateDirectory, market: str, infos: dict[str, SymbolInfo]) -> None:
-    document = {symbol: [info.base_asset, info.quote_asset, info.status] for symbol, info in infos.items()}
     try:
-        state.write(f"{SYMBOLS_NAME}-{market}", SYMBOLS_VERSION, document)
+        state.write(f"{SYMBOLS_NAME}-{market}", SYMBOLS_VERSION, msgspec.to_builtins(list(infos.values())))
     except StateWriteError as error:
         _log.warning("State", detail=str(error))

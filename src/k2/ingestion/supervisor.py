@@ -17,12 +17,14 @@ from k2.ingestion.adapters.kafka import KafkaSink
 from k2.ingestion.core.backpressure import Backpressure, Flow, Limits
 from k2.ingestion.core.delivery import Verdict
 from k2.ingestion.core.outcome import Control, DeadLetter, Notice, Record
+from k2.ingestion.core.silence import SilenceWatch
 from k2.ingestion.dead_letter_desk import DeadLetterDesk
 from k2.ingestion.engine import Engine
 from k2.ingestion.happenings import Happenings
 from k2.ingestion.readings import Readings
 
 LONG_READ_FRAMES = 512  # some 4 ms of the loop; a full receive buffer is five times that, and `/health` takes three turns
+STREAMS_LOOKED_AT_EVERY_S = 1.0
 BUSY_TICK_S, IDLE_TICK_S = 0.005, 0.1  # an acknowledgement is noticed within the tick: 5 ms while any is awaited
 
 
@@ -33,12 +35,13 @@ class Supervisor:
         self._happenings, self._desk, self._stop = happenings, desk, stop
         self.fatal = ""
         self._feed: Feed | None = None
-        self._refused_streams = 0
 
-    def attach(self, engine: Engine, sink: KafkaSink, readings: Readings, limits: Limits) -> None:
+    def attach(self, engine: Engine, sink: KafkaSink, readings: Readings, limits: Limits, silence_limit_s: float) -> None:
         """The parts to watch; they report here, so they exist only after us."""
         self._engine, self._sink, self._readings = engine, sink, readings
         self._backpressure = Backpressure(limits)
+        self._silence = SilenceWatch(silence_limit_s)
+        self._look_at_streams_at_s = 0.0
 
     def watch(self, feed: Feed) -> None:
         self._feed = feed
@@ -51,6 +54,20 @@ class Supervisor:
             await asyncio.sleep(interval_s)
             self._readings.loop_lag_s = max(time.monotonic() - due_s, self._readings.loop_lag_s * 0.99)
             self._engine.tick()
+            self._look_at_streams(time.monotonic())
+
+    def _look_at_streams(self, now_s: float) -> None:
+        if now_s < self._look_at_streams_at_s:
+            return
+        self._look_at_streams_at_s = now_s + STREAMS_LOOKED_AT_EVERY_S
+        readings = self._readings
+        listening = readings.connected and readings.flow_state is Flow.FLOWING
+        change = self._silence.look({row.stream: row.published for row in readings.rows}, now_s, listening=listening)
+        readings.silent_streams, readings.streams_never_heard = self._silence.silent, self._silence.never_heard()
+        if change.fell_silent:
+            self._happenings.fell_silent(change.fell_silent)
+        if change.spoke_again:
+            self._happenings.spoke_again(change.spoke_again)
 
     # From the engine
 
@@ -70,6 +87,7 @@ class Supervisor:
         if self._feed is None:
             return
         self._feed.data_frames += data_frames
+        self._readings.set_connected(self._feed.connected)
         if data_frames > LONG_READ_FRAMES:
             self._feed.breathe()
         change = self._backpressure.decide(self._sink.in_flight, self._sink.overflow, time.monotonic())
@@ -103,8 +121,8 @@ class Supervisor:
         self._happenings.fatal_error(code, text)
         self._end(f"the Kafka producer is of no use any more: {code}: {text}")
 
-    def undeliverable(self, record: Record, verdict: Verdict, error: str) -> None:
-        self._desk.record(record, verdict, error)
+    def undeliverable(self, record: Record, verdict: Verdict, error: str, attempts: int) -> None:
+        self._desk.record(record, verdict, error, attempts)
         self._end_if_full()
 
     def _end_if_full(self) -> None:
@@ -121,21 +139,16 @@ class Supervisor:
         self._happenings.connecting(attempt)
 
     def connected(self, url: str) -> None:
-        self._refused_streams = 0
+        self._readings.refused_streams.clear()
         self._happenings.connected(url)
 
     def subscribed(self, streams: Sequence[str]) -> None:
+        self._readings.refused_streams.difference_update(streams)
         self._happenings.subscribed(streams)
-        self._see_whether_all_stream()
 
     def subscription_refused(self, streams: Sequence[str], error: str) -> None:
-        self._refused_streams += len(streams)
+        self._readings.refused_streams.update(streams)
         self._happenings.subscription_refused(streams, error)
-        self._see_whether_all_stream()
-
-    def _see_whether_all_stream(self) -> None:
-        every_answered = self._feed is not None and self._feed.connected
-        self._readings.set_connected(every_answered and not self._refused_streams)
 
     def disconnected(self, cause: Cause, closed: LinkClosed) -> None:
         self._readings.set_connected(False)

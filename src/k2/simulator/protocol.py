@@ -3,6 +3,9 @@ Binance's control messages on a WebSocket: what a client asks, and what the exch
 
 Source: binance-spot-api-docs, web-socket-streams.md, "Live Subscribing/Unsubscribing to streams". The nested shape of errors is
 what the server really sends; the documentation prints the bare one.
+
+`{"ping": n}` is answered with `{"pong": n}`, for those who try a connection by hand with wscat. That is an addition: the real
+exchange knows no such message and refuses it as a request without a method. Its pings are WebSocket's own frames.
 """
 
 from __future__ import annotations
@@ -62,6 +65,8 @@ def answer(text: str | bytes, subscriptions: Subscriptions, shape: ErrorShape = 
         request = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise NotJsonError(str(error)) from error
+    if isinstance(request, dict) and request.keys() == {"ping"}:
+        return msgspec.json.encode({"pong": request["ping"]})
     request_id = _id_of(request)
     try:
         return msgspec.json.encode({"result": _carry_out(request, subscriptions), "id": request_id})

@@ -62,20 +62,22 @@ async def test_many_streams_go_in_batches(transport: Transport) -> None:
         assert len(run.told.named("subscribed")) == 3
 
 
-async def test_refused_subscription_leaves_the_rest(transport: Transport) -> None:
-    """A refused request is told with its streams and the error; the other streams go on."""
+async def test_refused_subscription_is_asked_for_again(transport: Transport) -> None:
+    """A refused request is told with its streams and the error; the other streams go on, and it is made again."""
 
     async def handler(peer: Peer) -> None:
         await peer.accept()
         request = json.loads(await peer.receive_kind(TEXT))
         peer.text(json.dumps({"error": {"code": 2, "msg": "Invalid request"}, "id": request["id"]}).encode())
         await peer.acknowledge()
+        await peer.acknowledge()
         await peer.serve_calmly()
 
-    async with running(transport, handler, replace(POLICY, streams_per_request=1, requests_per_s=100)) as run:
+    policy = replace(POLICY, streams_per_request=1, requests_per_s=100, refused_retry_s=0.1)
+    async with running(transport, handler, policy) as run:
         await run.streaming()
         assert run.told.named("subscription_refused") == [(STREAMS[0], "Invalid request")]
-        assert run.told.named("subscribed") == [(STREAMS[1],)]
+        assert run.told.named("subscribed") == [(STREAMS[1],), (STREAMS[0],)]
 
 
 async def close_with_1001(peer: Peer) -> None:

@@ -57,6 +57,29 @@ def test_refusal_without_id_is_the_oldest_request() -> None:
     assert len(subscriptions.answered(None)) == 100
 
 
+def test_refused_request_is_made_again_later_and_later() -> None:
+    """It may have been the moment that was wrong: the pauses are 5, 10, 20, 40 and then 60 s, under a new id each time."""
+    subscriptions = of(1)
+    now_s, asked = 0.0, []
+    for _ in range(6):
+        while (request := subscriptions.due(now_s)) is None:
+            now_s += 1
+        asked.append((now_s, request.request_id))
+        assert subscriptions.refused(request.request_id, now_s) == ("s0@trade",)
+        assert not subscriptions.complete
+    assert asked == [(0, 1), (5, 2), (15, 3), (35, 4), (75, 5), (135, 6)]
+
+
+def test_request_that_is_acknowledged_at_the_second_try_completes() -> None:
+    """A refusal leaves nothing behind once it is mended."""
+    subscriptions = of(1)
+    subscriptions.due(0)
+    subscriptions.refused(1, 0)
+    subscriptions.due(5)
+    assert subscriptions.answered(2) == ("s0@trade",)
+    assert subscriptions.complete
+
+
 def test_overdue_after_the_timeout() -> None:
     """A request without an answer is overdue after the timeout, and anew after an excuse."""
     subscriptions = of(1)

@@ -28,8 +28,9 @@ from k2.ingestion.core.tally import NS_PER_SECOND, DurationTally
 LIBRDKAFKA_VERSION = libversion()[0]
 STATISTICS_INTERVAL_MS = 2_000
 HOLD_RETRY_NS = NS_PER_SECOND
-SLOW_ANSWER_NS = 3 * NS_PER_SECOND  # a broker that takes longer to acknowledge anything at all is taken for lost
+SLOW_ANSWER_NS = 3 * NS_PER_SECOND  # a broker that takes longer, once a batch was sent, is taken for lost
 REPORTS_WAIT_S = 1.0  # after a purge the reports are there at once
+FLUSH_SLICE_S = 0.02
 PUMP_AT_MOST = 4_096  # records moved from the overflow in one go: some 15 ms of the event loop
 LATENCY_BOUNDS_S = (
     0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
@@ -42,7 +43,7 @@ class DeliveryObserver(Protocol):
     def delivery_failed(self, code: str, text: str) -> None: ...
     def client_error(self, code: str, text: str) -> None: ...
     def fatal_error(self, code: str, text: str) -> None: ...
-    def undeliverable(self, record: Record, verdict: Verdict, error: str) -> None: ...
+    def undeliverable(self, record: Record, verdict: Verdict, error: str, attempts: int) -> None: ...
 
 
 class KafkaSink:
@@ -62,6 +63,7 @@ class KafkaSink:
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._config = dict(config)
+        self._slow_answer_ns = SLOW_ANSWER_NS + round(float(config.get("linger.ms", 0)) * 1_000_000)
         self._observer, self._logger, self._clock_ns = observer, logger, clock_ns
         self._producer = self._new_producer({"statistics.interval.ms": STATISTICS_INTERVAL_MS, "stats_cb": self._on_statistics})
         self._produce = self._producer.produce
@@ -108,7 +110,7 @@ class KafkaSink:
         """
         unanswered_ns = self.now_ns - self._acknowledged_at_ns
         lost_ns = 0 if self._broker_lost_since_ns is None else self.now_ns - self._broker_lost_since_ns
-        return max(lost_ns, unanswered_ns if unanswered_ns > SLOW_ANSWER_NS else 0) / NS_PER_SECOND
+        return max(lost_ns, unanswered_ns if unanswered_ns > self._slow_answer_ns else 0) / NS_PER_SECOND
 
     def begin_read(self) -> int:
         """The time, in nanoseconds of our clock, from which the records of a read of the socket are timed."""
@@ -121,10 +123,10 @@ class KafkaSink:
             self._waiting.append(Shipment(record, received_at_ns))
             self._must_wait = True
 
-    def _produced(self, record: Record, received_at_ns: int, maybe_written: bool = False) -> bool:
+    def _produced(self, record: Record, received_at_ns: int, maybe_written: bool = False, attempts: int = 0) -> bool:
         """Hand one record to librdkafka. False when it must wait."""
         headers, timestamp_ms = record.headers, record.timestamp_ms
-        report = Report(self, self.accepted, received_at_ns, timestamp_ms, headers, maybe_written, False)
+        report = Report(self, self.accepted, received_at_ns, timestamp_ms, headers, maybe_written, attempts + 1, False)
         try:
             # By position: keywords cost 0.8 us more, and a header another 0.8, so those of live records have none.
             if headers is None:
@@ -134,11 +136,11 @@ class KafkaSink:
         except BufferError:
             return False
         except KafkaException as exception:
-            return self._refused_here(record, exception.args[0], maybe_written=maybe_written)
+            return self._refused_here(record, exception.args[0], maybe_written=maybe_written, attempts=attempts + 1)
         self.accepted += 1
         return True
 
-    def _refused_here(self, record: Record, error: KafkaError, *, maybe_written: bool) -> bool:
+    def _refused_here(self, record: Record, error: KafkaError, *, maybe_written: bool, attempts: int) -> bool:
         """librdkafka itself would not take the record. False when it is to wait for better times."""
         self.error_codes[error.name()] += 1
         if error.fatal():
@@ -148,7 +150,7 @@ class KafkaSink:
         if verdict.fate is Fate.HOLD:
             self._retry_at_ns = self._clock_ns() + HOLD_RETRY_NS
             return False
-        self._bury(record, in_doubt(verdict) if maybe_written else verdict, error)
+        self._bury(record, in_doubt(verdict) if maybe_written else verdict, error, attempts)
         return True
 
     def poll(self) -> None:
@@ -163,6 +165,12 @@ class KafkaSink:
             self._broker_lost_since_ns = None  # an acknowledgement proves it, seconds before the next statistics do
         if self._must_wait:
             self._pump()
+
+    def flush(self) -> None:
+        """Poll, and let batches go that still wait to fill up. Blocks for some hundredths of a second at most."""
+        for producer in self._producers:
+            self._flush(producer, FLUSH_SLICE_S)
+        self.poll()
 
     def _poll(self, producer: Producer) -> None:
         try:
@@ -179,7 +187,7 @@ class KafkaSink:
         if not self._failed:
             for _ in range(min(PUMP_AT_MOST, len(self._waiting))):
                 oldest = self._waiting[0]
-                if not self._produced(oldest.record, oldest.received_at_ns, oldest.maybe_written):
+                if not self._produced(oldest.record, oldest.received_at_ns, oldest.maybe_written, oldest.attempts):
                     break
                 self._waiting.popleft()
         self._must_wait = bool(self._waiting or self._failed)
@@ -205,9 +213,9 @@ class KafkaSink:
         if report.maybe_written:
             verdict = in_doubt(verdict)
         record = report.record_of(message)
-        shipment = Shipment(record, report.received_at_ns, verdict.written is WriteOutcome.UNKNOWN)
+        shipment = Shipment(record, report.received_at_ns, verdict.written is WriteOutcome.UNKNOWN, report.attempts)
         if verdict.fate is Fate.DEAD:
-            self._bury(record, verdict, error)
+            self._bury(record, verdict, error, report.attempts)
         elif verdict.fate is Fate.ALONE and not self._abandoned:
             self._send_alone(shipment, report.serial)
         else:
@@ -227,8 +235,8 @@ class KafkaSink:
         self.retried_alone += 1
         record = shipment.record
         record.headers = record.headers or LATE_HEADERS  # it comes after younger ones now, and says so
-        at_ns, time_ms, headers = shipment.received_at_ns, record.timestamp_ms, record.headers
-        report = Report(self, self.accepted, at_ns, time_ms, headers, shipment.maybe_written, alone=True)
+        at_ns, time_ms, headers, tries = shipment.received_at_ns, record.timestamp_ms, record.headers, shipment.attempts + 1
+        report = Report(self, self.accepted, at_ns, time_ms, headers, shipment.maybe_written, tries, alone=True)
         try:
             self._lone_producer.produce(record.topic, record.value, record.key, -1, report, None, time_ms, headers)
         except (BufferError, KafkaException) as exception:
@@ -237,9 +245,9 @@ class KafkaSink:
         else:
             self.accepted += 1
 
-    def _bury(self, record: Record, verdict: Verdict, error: KafkaError) -> None:
+    def _bury(self, record: Record, verdict: Verdict, error: KafkaError, attempts: int) -> None:
         self.dead += 1
-        self._observer.undeliverable(record, verdict, f"{error.name()}: {error.str()}")
+        self._observer.undeliverable(record, verdict, f"{error.name()}: {error.str()}", attempts)
 
     def abandon(self) -> None:
         """Give up on everything that is still in flight: each record is reported as undeliverable. Blocks until that is done."""
@@ -252,18 +260,19 @@ class KafkaSink:
             shipment = self._waiting.popleft()
             self.dead += 1
             verdict = in_doubt(NEVER_HANDED_OVER) if shipment.maybe_written else NEVER_HANDED_OVER
-            self._observer.undeliverable(shipment.record, verdict, "the program ended before it could be delivered")
+            why = "the program ended before it could be delivered"
+            self._observer.undeliverable(shipment.record, verdict, why, shipment.attempts)
 
     def _serve_all_reports(self) -> None:
         reported_before = -1
         while self.reported not in {self.accepted, reported_before}:
             reported_before = self.reported
             for producer in self._producers:
-                self._flush(producer)
+                self._flush(producer, REPORTS_WAIT_S)
 
-    def _flush(self, producer: Producer) -> None:
+    def _flush(self, producer: Producer, at_most_s: float) -> None:
         try:
-            producer.flush(REPORTS_WAIT_S)
+            producer.flush(at_most_s)
         except KafkaException as exception:
             self._on_client_error(exception.args[0])
 

@@ -14,11 +14,16 @@ if TYPE_CHECKING:
 
 
 class Shipment(Struct, gc=False):
-    """A record that waits, when it was received, and whether it may be in the topic already: an earlier try had no clear end."""
+    """
+    A record that waits, when it was received, and how often it was tried.
+
+    `maybe_written`: it may be in the topic already, an earlier try had no clear end.
+    """
 
     record: Record
     received_at_ns: int
     maybe_written: bool = False
+    attempts: int = 0
 
 
 class Report(Struct, gc=False):
@@ -35,6 +40,7 @@ class Report(Struct, gc=False):
     timestamp_ms: int
     headers: Headers | None
     maybe_written: bool
+    attempts: int  # this one included
     alone: bool
 
     def __call__(self, error: KafkaError | None, message: Message) -> None:

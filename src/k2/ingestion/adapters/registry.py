@@ -17,12 +17,13 @@ from typing import Any, NoReturn, Self, cast
 from urllib.parse import quote
 
 import httpx2
+import msgspec
 from confluent_kafka.schema_registry import RegisteredSchema, SchemaRegistryClient
 from confluent_kafka.schema_registry import Schema as RegistrySchema
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 from msgspec import Struct
 
-from k2.errors import ConfigurationError
+from k2.errors import ConfigurationError, K2Error
 from k2.ingestion.adapters.registry_access import (
     IncompatibleSchemaError,
     RegistryAccess,
@@ -92,21 +93,22 @@ class SchemaRegistry:
         """
         The id of `schema` under `subject`, registering it where it is missing and `register` allows.
 
-        Before a schema is registered the subject's compatibility level is made sure to be BACKWARD or stronger, so that no
-        one can break consumers later either.
+        The subject's compatibility level is made sure to be BACKWARD or stronger, so that no one can break consumers later
+        either. A schema that is there already is used whatever the level is: what could not be made sure is a warning then.
 
         Raises:
             RegistryUnavailableError: no answer; try again later.
             IncompatibleSchemaError: the subject holds a schema that ours may not follow.
             SchemaNotRegisteredError: it is missing, and `register` is False.
-            ConfigurationError: credentials, certificates, address, or a level that is too weak and cannot be changed.
+            ConfigurationError: credentials, certificates, address, or before registering a level that is too weak and cannot
+                be changed.
         """
         found = self.lookup(subject, schema)
         if found is not None:
-            return found
+            return self._with_level(found, may_set=register)
         if not register:
             raise SchemaNotRegisteredError(subject, schema.name, self._register_command(subject, schema))
-        self._require_level(subject)
+        self._require_level(subject, may_set=True)
         verdict = self.check(subject, schema)
         if not verdict.compatible:
             raise IncompatibleSchemaError(subject, schema.name, list(verdict.differences), "; ".join(verdict.messages))
@@ -134,15 +136,28 @@ class SchemaRegistry:
         level = self._find(self._client.effective_compatibility, subject) or self._find(self._client.get_compatibility)
         return None if level is None else str(level).upper()
 
-    def _require_level(self, subject: str) -> None:
-        if self.level(subject) in BACKWARD_OR_STRONGER:
+    def _with_level(self, found: ResolvedSchema, *, may_set: bool) -> ResolvedSchema:
+        try:
+            self._require_level(found.subject, may_set=may_set)
+        except K2Error as error:  # the id is known, so nothing about the level is worth standing still for
+            warning = f"the compatibility level of subject {found.subject} is not made sure: {error}"
+            return msgspec.structs.replace(found, warnings=(warning,))
+        return found
+
+    def _require_level(self, subject: str, *, may_set: bool) -> None:
+        level = self.level(subject)
+        if level in BACKWARD_OR_STRONGER:
             return
-        own, everywhere = self._find(self._client.get_compatibility, subject), self._find(self._client.get_compatibility)
-        # Apicurio tells NONE for a subject without a level of its own, so only a level that differs was surely set on purpose.
-        if own not in {None, everywhere}:
-            weak = f"subject {subject} has the compatibility level {own}, which lets a schema break its readers"
+        if not may_set or self._set_on_purpose(subject):
+            known = f"the compatibility level {level}" if level else "no compatibility level"
+            weak = f"subject {subject} has {known}, which lets a schema break its readers"
             raise ConfigurationError(f"{weak}; {self._level_advice(subject)}")
         self._set_level(subject)
+
+    def _set_on_purpose(self, subject: str) -> bool:
+        own, everywhere = self._find(self._client.get_compatibility, subject), self._find(self._client.get_compatibility)
+        # Apicurio tells NONE for a subject without a level of its own, so only a level that differs was surely set on purpose.
+        return own not in {None, everywhere}
 
     def _set_level(self, subject: str) -> None:
         try:
@@ -204,7 +219,7 @@ class SchemaRegistry:
 
     def _level_advice(self, subject: str) -> str:
         body = json.dumps({"compatibility": REQUIRED_LEVEL})
-        url = f"{self.access.url.split(',')[0].rstrip('/')}/config/{subject}"
+        url = f"{self.access.url.split(',')[0].rstrip('/')}/config/{quote(subject, safe='')}"
         return "have it set with: " + shlex.join(["curl", "-X", "PUT", "-H", "Content-Type: application/json", "-d", body, url])
 
 
@@ -241,7 +256,7 @@ async def resolve_with_pins(
     try:
         pins.save(url, schema.fingerprint, resolved)
     except StateWriteError as error:
-        return ResolvedSchema(subject, resolved.schema_id, resolved.version, resolved.source, (str(error),))
+        return msgspec.structs.replace(resolved, warnings=(*resolved.warnings, str(error)))
     return resolved
 
 

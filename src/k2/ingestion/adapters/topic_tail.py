@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from msgspec import Struct
 
 from k2.ingestion.adapters.kafka_faults import AUTHORISATION, ClientFaults, open_client
@@ -18,6 +18,8 @@ READ_TIMEOUT_S = 5.0
 TAIL_RECORDS = 5  # the marker of a transaction takes an offset too, so the last record may lie a little further up
 _BATCH = 1_000
 _ABSENT = frozenset({"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC"})
+# librdkafka looks for the coordinator of any consumer's group, but partitions that are assigned with offsets need none.
+_NO_GROUP = "GROUP_AUTHORIZATION_FAILED"
 
 
 class TopicTail(Struct, frozen=True):
@@ -31,7 +33,7 @@ def last_identities(
     config: Mapping[str, Any], topic: str, *, logger: logging.Logger, timeout_s: float = READ_TIMEOUT_S
 ) -> TopicTail:
     """
-    Read the end of all partitions together, without joining a group or committing anything.
+    Read the end of all partitions together, without joining a group or committing anything: no ACL on a group is needed.
 
     The call blocks: run it with `asyncio.to_thread`. A topic that does not exist has an empty tail. One that we may not read
     has one too, with a warning, because producing needs no permission to read.
@@ -51,13 +53,17 @@ def last_identities(
         return _Tail(consumer, topic, timeout_s).read()
     except KafkaException as failure:
         if failure.args[0].name() in AUTHORISATION:
-            return TopicTail(
-                warnings=(f"topic {topic} could not be read, so what it holds is not checked (ACL Read is missing)",)
-            )
+            return TopicTail(warnings=(_not_allowed(topic, failure.args[0]),))
         consumer.consume(_BATCH, timeout=0.1)  # serves the callback that tells the reason
         raise faults.explain(failure) from failure
     finally:
         consumer.close()
+
+
+def _not_allowed(topic: str, error: KafkaError) -> str:
+    of_topic = error.name() == "TOPIC_AUTHORIZATION_FAILED"
+    reason = f"the ACL Read on topic {topic} is missing" if of_topic else error.str()
+    return f"topic {topic} could not be read, so what it holds is not checked: {reason}"
 
 
 _READER = {
@@ -114,6 +120,8 @@ class _Tail:
 
     def _take(self, message: Message, unread: dict[int, int]) -> None:
         partition, error = message.partition() or 0, message.error()
+        if error is not None and error.name() == "x" + _NO_GROUP:
+            return
         if error is not None and error.name() != "_PARTITION_EOF":
             raise KafkaException(error)
         identity = None if error else message_identity(message.value())

@@ -15,6 +15,7 @@ from msgspec import Struct, field
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+STREAMS_NAMED = 10
 UNHEALTHY_AFTER_S = 30.0  # longer without the exchange or the broker is no hiccup any more
 
 HTTP_OK = 200
@@ -55,6 +56,8 @@ class HealthInputs(Struct, frozen=True, kw_only=True):
     dead_letters_writable: bool = True
     schema_source: SchemaSource = SchemaSource.REGISTRY
     unknown_symbols: tuple[str, ...] = ()
+    refused_streams: tuple[str, ...] = ()
+    streams_never_heard: tuple[str, ...] = ()
     back_pressure: bool = False
     waiting_for: tuple[str, ...] = ()
     balance: Mapping[str, Any] = field(default_factory=dict)
@@ -112,7 +115,7 @@ def liveness() -> HealthReport:
 
 def _unhealthy_reasons(inputs: HealthInputs) -> Iterator[str]:
     if inputs.disconnected_for_s >= UNHEALTHY_AFTER_S:
-        yield f"disconnected from the exchange for {inputs.disconnected_for_s:.0f} s"
+        yield f"{_disconnected(inputs)} for {inputs.disconnected_for_s:.0f} s"
     if inputs.broker_lost_for_s >= UNHEALTHY_AFTER_S:
         yield f"broker lost for {inputs.broker_lost_for_s:.0f} s"
     if not inputs.dead_letters_writable:
@@ -123,15 +126,28 @@ def _degraded_reasons(inputs: HealthInputs) -> Iterator[str]:
     if inputs.waiting_for:
         yield f"starting, waiting for {', '.join(inputs.waiting_for)}"
     if not inputs.connected and inputs.disconnected_for_s < UNHEALTHY_AFTER_S:
-        yield "disconnected from the exchange"
+        yield _disconnected(inputs)
     if 0 < inputs.broker_lost_for_s < UNHEALTHY_AFTER_S:
         yield "broker lost"
     if inputs.schema_source is SchemaSource.PINNED:
         yield "schema ids come from the copy on disk, the registry did not answer"
     if inputs.unknown_symbols:
         yield f"the exchange does not know {', '.join(inputs.unknown_symbols)}"
+    if inputs.refused_streams:
+        yield f"the exchange refuses to subscribe {_named(inputs.refused_streams)}"
+    if inputs.streams_never_heard:
+        yield f"never an event from {_named(inputs.streams_never_heard)}: does the exchange have these streams?"
     if inputs.back_pressure:
         yield "reading is paused until the broker has taken what is queued"
+
+
+def _disconnected(inputs: HealthInputs) -> str:
+    return "not every stream is subscribed" if inputs.refused_streams else "disconnected from the exchange"
+
+
+def _named(streams: tuple[str, ...]) -> str:
+    rest = len(streams) - STREAMS_NAMED
+    return ", ".join(streams[:STREAMS_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _runbook_keys_first(body: dict[str, Any]) -> dict[str, Any]:

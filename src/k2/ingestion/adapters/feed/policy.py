@@ -28,6 +28,8 @@ class FeedPolicy(Struct, frozen=True):
     streams_per_request: int = 100  # 437 in one frame have failed silently
     requests_per_s: float = 4.0  # the exchange allows 5 messages a second, our pongs included
     ack_timeout_s: float = 10.0
+    refused_retry_s: float = 5.0  # a refused request is made again, at first after this long, then twice as long each time
+    refused_retry_max_s: float = 60.0
     give_up_after: int = 0
     tick_s: float = 1.0
 

@@ -79,10 +79,10 @@ class Session:
         if control.kind is ControlKind.SERVER_SHUTDOWN:
             self.end(Cause.SERVER_SHUTDOWN)
             return
-        streams = self._subscriptions.answered(control.request_id)
-        if streams and control.kind is ControlKind.ACKNOWLEDGED:
-            self._observer.subscribed(streams)
-        elif streams:
+        if control.kind is ControlKind.ACKNOWLEDGED:
+            if streams := self._subscriptions.answered(control.request_id):
+                self._observer.subscribed(streams)
+        elif streams := self._subscriptions.refused(control.request_id, self._clock()):
             self._observer.subscription_refused(streams, control.error)
 
     async def run(self) -> tuple[Cause, LinkClosed]:
