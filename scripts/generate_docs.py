@@ -39,17 +39,17 @@ PREFACE = """\
 | Value | a zero byte, the schema id as four bytes with the highest first, then the Avro binary encoding |
 | Subject | the topic's name with `-value` behind it; compatibility BACKWARD at least |
 | Kafka timestamp | the exchange's time in milliseconds, so retention counts from the trade and not from its arrival |
-| Headers | none on a record in its order; `k2-source` on one that comes after younger ones: `backfill` from the exchange's REST \
-interface, `late` from its stream |
+| Headers | none on a record in its order; `k2-source: late` on one that may come after younger ones of its key |
 
 Times are UTC, in microseconds since 1970-01-01. The exchange states milliseconds, so the last three digits of its times are zero.
 A decimal is the unscaled integer as big-endian two's complement in as few bytes as hold it; the scale is in the schema. Nothing
 is rounded: a number that does not fit exactly makes a dead letter.
 
-Within a key, `source_sequence` rises from record to record, apart from records that carry a `k2-source` header. `backfill` fills a
-gap that opened before. `late` has three causes: the exchange itself sent the event after younger ones; Kafka refused the batch
-that the record was in, and it was produced once more alone; or its delivery failed and younger records may have been delivered
-before it was tried again. After a crash a record may come twice, both times with the same `message_id`.
+Within a key, `source_sequence` rises from record to record, apart from records that carry a `k2-source` header. The value
+`late` has three causes: the event arrived after younger ones and fills a gap that they had opened; Kafka refused the batch that the
+record was in, and it was produced once more alone; or the record was held back after a failed delivery, and younger ones may have
+overtaken it. Read the header as "put me in my place by `source_sequence`". The value `backfill` is reserved for gaps that are
+refilled over REST, which this version does not do yet. After a crash a record may come twice, both times with the same `message_id`.
 """
 
 

@@ -104,6 +104,26 @@ def test_a_subject_that_was_there_before_us(lax: SchemaRegistry, resolver: Resol
     assert resolver.level(subject) == "BACKWARD"
 
 
+def test_a_schema_that_was_there_before_us(lax: SchemaRegistry, resolver: Resolver, subject: str) -> None:
+    """A subject that holds our schema without any level is told of first, and protected once registering is allowed."""
+    lax.request("POST", f"/subjects/{subject}/versions", {"schema": TRADE.text})
+    [warning] = resolver.resolve(subject, TRADE, register=False).warnings
+    assert f"subject {subject} has the compatibility level NONE" in warning
+    assert resolver.level(subject) == "NONE"
+    assert resolver.resolve(subject, TRADE, register=True).warnings == ()
+    assert resolver.level(subject) == "BACKWARD"
+
+
+def test_a_known_schema_lives_with_a_level_set_on_purpose(registry: SchemaRegistry, resolver: Resolver, subject: str) -> None:
+    """NONE for this one subject stays; our schema is there already, so the start goes on with a warning."""
+    known = resolver.resolve(subject, TRADE, register=True)
+    registry.set_compatibility("NONE", subject)
+    resolved = resolver.resolve(subject, TRADE, register=True)
+    assert resolved.schema_id == known.schema_id
+    assert f"subject {subject} has the compatibility level NONE" in resolved.warnings[0]
+    assert resolver.level(subject) == "NONE"
+
+
 def test_a_level_set_on_purpose_is_not_touched(registry: SchemaRegistry, resolver: Resolver, subject: str) -> None:
     """NONE for this one subject is somebody's decision; ours is not to write under it."""
     registry.request("POST", f"/subjects/{subject}/versions", {"schema": TRADE.text})

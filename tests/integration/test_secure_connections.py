@@ -200,10 +200,11 @@ class Doors:
         self._places |= {"login": broker.address("LOGIN"), "mutual": broker.address("MUTUAL"), "registry": relay.url}
 
     def client(self, exchange: RunningExchange, case: Case) -> RunningClient:
-        """With the exchange's authority known unless the case says otherwise; `--ws-ca=` has none."""
-        trust = {} if "K2_WS_CA" in case.variables else {"K2_WS_CA": "{ca}"}
-        environment = {name: value.format_map(self._places) for name, value in {**trust, **case.variables}.items()}
-        return self._rig.client(exchange.ws_url, *case.flags.format_map(self._places).split(), environment=environment)
+        """The exchange is always on TLS, and its authority known unless the case says otherwise."""
+        places = {**self._places, "rest": exchange.rest_url}
+        variables = {"K2_WS_CA": "{ca}", **case.variables}
+        environment = {name: value.format_map(places) for name, value in variables.items()}
+        return self._rig.client(exchange.ws_url, *case.flags.format_map(places).split(), environment=environment)
 
 
 @pytest.fixture
@@ -226,7 +227,6 @@ REGISTRY = "--schema-registry {registry} --schema-registry-ca {ca}"
 AS_USER = f"--kafka-sasl-username {USER}"
 REGISTRY_USER = f"--schema-registry-user {USER}"
 BY_VARIABLES = {
-    "KAFKA_BOOTSTRAP": "{login}",
     "K2_KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
     "K2_KAFKA_SASL_MECHANISM": "PLAIN",
     "K2_KAFKA_SASL_USERNAME": USER,
@@ -235,3 +235,82 @@ BY_VARIABLES = {
 }
 KAFKA_LOGIN = "K2_KAFKA_SASL_PASSWORD"
 REGISTRY_LOGIN = "K2_SCHEMA_REGISTRY_PASSWORD"
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(Case(f"{PLAIN} {AS_USER}", {KAFKA_LOGIN: PASSWORD}), id="plain"),
+        pytest.param(Case("--kafka-bootstrap {login}", BY_VARIABLES), id="plain-by-variables-and-file"),
+        pytest.param(Case(f"{SCRAM} {AS_USER}", {KAFKA_LOGIN: PASSWORD}), id="scram"),
+        pytest.param(Case(CERTIFIED, {"K2_KAFKA_KEY_PASSWORD": KEY_PASSWORD}), id="mutual-tls"),
+        pytest.param(Case(f"{REGISTRY} {REGISTRY_USER}", {REGISTRY_LOGIN: PASSWORD}), id="registry"),
+        pytest.param(Case(f"{REGISTRY} {REGISTRY_USER}", {f"{REGISTRY_LOGIN}_FILE": "{password}"}), id="registry-by-file"),
+        pytest.param(Case("--rest-url {rest} --ws-ca {ca}", {"K2_WS_CA": ""}), id="exchange"),
+    ],
+)
+def test_who_may_gets_in(doors: Doors, rig: Rig, exchange: RunningExchange, case: Case) -> None:
+    """Let in, the client streams to a balanced end, and shows no secret even where it logs all that the Kafka library says."""
+    all_of_it = "--log-level DEBUG --kafka-property debug=security,broker"
+    client = doors.client(exchange, Case(f"{all_of_it} {case.flags}", case.variables))
+    client.wait_for_produced(TRADES)
+    exchange.inject(Garbage())
+    client.wait_for_metric("k2_dead_letters_written_total", 1)
+    surfaces = [client.get(path)[1] for path in ("/metrics", "/health", "/readyz")]
+    sheet = client.stopped()
+    assert sheet["balanced"]
+    assert_complete(rig.records(), sheet["delivered"])
+    assert client.dead_letter_lines
+    assert_no_secret(client, *surfaces)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(Case(f"{PLAIN} {AS_USER}", {KAFKA_LOGIN: WRONG_PASSWORD}, (KAFKA_LOGIN,)), id="plain-password"),
+        pytest.param(
+            Case(f"{PLAIN} {AS_USER}", {f"{KAFKA_LOGIN}_FILE": "{wrong_password}"}, (KAFKA_LOGIN,)), id="plain-password-by-file"
+        ),
+        pytest.param(Case(f"{SCRAM} {AS_USER}", {KAFKA_LOGIN: WRONG_PASSWORD}, (KAFKA_LOGIN,)), id="scram-password"),
+        pytest.param(
+            Case(f"{PLAIN} {AS_USER} --kafka-ca {{other_ca}}", {KAFKA_LOGIN: PASSWORD}, ("--kafka-ca",)), id="kafka-authority"
+        ),
+        pytest.param(Case(MUTUAL, says=("--kafka-cert",)), id="no-certificate"),
+        pytest.param(
+            Case(f"{MUTUAL} --kafka-cert {{foreign_cert}} --kafka-key {{foreign_key}}", says=("--kafka-cert",)),
+            id="certificate-of-a-stranger",
+        ),
+        pytest.param(Case(CERTIFIED, {"K2_KAFKA_KEY_PASSWORD": WRONG_PASSWORD}, ("K2_KAFKA_KEY_PASSWORD",)), id="key-password"),
+        pytest.param(
+            Case(f"{REGISTRY} {REGISTRY_USER}", {REGISTRY_LOGIN: WRONG_PASSWORD}, (REGISTRY_LOGIN,)), id="registry-password"
+        ),
+        pytest.param(
+            Case(f"{REGISTRY} {REGISTRY_USER} --schema-registry-ca {{other_ca}}", {REGISTRY_LOGIN: PASSWORD},
+                 ("--schema-registry-ca",)),
+            id="registry-authority",
+        ),
+    ],
+)  # fmt: skip
+def test_who_may_not_is_told_why(doors: Doors, exchange: RunningExchange, case: Case) -> None:
+    """A wrong secret or authority ends the start with 2 and one line that names the option, but never the secret."""
+    client = doors.client(exchange, case)
+    assert client.wait(30) == CONFIGURATION, client.output
+    [line] = client.stderr.splitlines()
+    assert all(name in line for name in case.says), line
+    assert exchange.sent == 0
+    assert_no_secret(client)
+
+
+@pytest.mark.parametrize("authority", ["", "{other_ca}"], ids=["system", "other"])
+def test_an_exchange_that_nobody_vouches_for_is_not_listened_to(doors: Doors, exchange: RunningExchange, authority: str) -> None:
+    """Without the right authority no connection to the exchange is made; the client says why and tries on."""
+    case = Case(f"{REGISTRY} {REGISTRY_USER}", {"K2_WS_CA": authority, REGISTRY_LOGIN: PASSWORD})
+    client = doors.client(exchange, case)
+    failure = client.wait_for_event("Connection failed", kind="tls")
+    assert "certificate" in failure["detail"].lower()
+    wait_until(lambda: client.metrics("binance_connection_errors_total", error_type="tls") >= 1, "a counted refusal")
+    surfaces = [client.get(path)[1] for path in ("/metrics", "/health", "/readyz")]
+    sheet = client.stopped()
+    assert (sheet["balanced"], sheet["received"]) == (True, 0)
+    assert not exchange.connections
+    assert_no_secret(client, *surfaces)

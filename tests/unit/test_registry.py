@@ -68,12 +68,12 @@ async def test_a_missing_schema_is_registered_once(embedded: EmbeddedRegistry) -
     assert embedded.requests["POST /subjects/{subject}/versions"] == 1
 
 
-async def test_a_known_schema_costs_one_request(embedded: EmbeddedRegistry) -> None:
-    """Levels and compatibility are asked about before registering only."""
+async def test_a_known_schema_costs_two_requests(embedded: EmbeddedRegistry) -> None:
+    """One for the id and one for the level; compatibility is asked about before registering only."""
     await resolve(embedded, TRADE)
     embedded.requests.clear()
     await resolve(embedded, TRADE)
-    assert dict(embedded.requests) == {"POST /subjects/{subject}": 1}
+    assert dict(embedded.requests) == {"POST /subjects/{subject}": 1, "GET /config/{subject}": 1}
 
 
 async def test_without_registering_the_command_is_given(embedded: EmbeddedRegistry) -> None:
@@ -131,6 +131,41 @@ async def test_a_weak_level_set_on_purpose_is_not_touched(embedded: EmbeddedRegi
     assert embedded.levels == {SUBJECT: "NONE"}
 
 
+@pytest.fixture
+async def unguarded() -> AsyncIterator[EmbeddedRegistry]:
+    """A registry that lets anything in, where our schema was registered by somebody who did not care about the level."""
+    async with EmbeddedRegistry("NONE") as registry:
+        await resolve(registry, TRADE)
+        registry.levels.clear()
+        yield registry
+
+
+async def test_a_registered_schema_is_protected_too(unguarded: EmbeddedRegistry) -> None:
+    """Where the subject inherits a weak level it gets BACKWARD, although there is nothing to register."""
+    assert (await resolve(unguarded, TRADE)).warnings == ()
+    assert (unguarded.levels, unguarded.level) == ({SUBJECT: "BACKWARD"}, "NONE")
+
+
+async def test_without_leave_to_register_no_level_is_set(unguarded: EmbeddedRegistry) -> None:
+    """A client that may not register changes nothing else either: it goes on, and tells the level and what sets another."""
+    resolved = await resolve(unguarded, TRADE, register=False)
+    assert resolved.schema_id == 1
+    assert unguarded.levels == {}
+    [warning] = resolved.warnings
+    assert all(part in warning for part in (SUBJECT, "level NONE", "curl -X PUT", f"{unguarded.url}/config/{SUBJECT}"))
+
+
+@pytest.mark.parametrize("register", [True, False])
+async def test_a_weak_level_on_purpose_does_not_stop_a_known_schema(embedded: EmbeddedRegistry, register: bool) -> None:
+    """Somebody chose NONE for a subject that holds our schema: that stays, and every start says so."""
+    await resolve(embedded, TRADE)
+    embedded.levels[SUBJECT] = "NONE"
+    resolved = await resolve(embedded, TRADE, register=register)
+    assert (resolved.schema_id, embedded.levels) == (1, {SUBJECT: "NONE"})
+    [warning] = resolved.warnings
+    assert f"subject {SUBJECT} has the compatibility level NONE" in warning
+
+
 async def test_the_subject_follows_the_topic(embedded: EmbeddedRegistry) -> None:
     """One schema under two topics has two subjects and, as in Confluent's registry, one id."""
     spot = await resolve(embedded, TRADE, subject=subject_of("spot"))
@@ -174,7 +209,7 @@ async def test_a_refusal_is_not_bridged(embedded: EmbeddedRegistry, tmp_path: Pa
 
 
 async def test_a_full_disk_costs_the_pin_only(embedded: EmbeddedRegistry) -> None:
-    """An id that cannot be pinned is used all the same, with a warning."""
+    """An id that cannot be pinned is used all the same, with a warning beside the others."""
 
     class FullDisk:
         def read(self, _name: str, _version: int) -> None:
@@ -185,6 +220,10 @@ async def test_a_full_disk_costs_the_pin_only(embedded: EmbeddedRegistry) -> Non
 
     resolved = await resolve_pinned(embedded.url, FullDisk())
     assert (resolved.schema_id, resolved.warnings) == (1, ("schema-pins could not be written",))
+    embedded.levels[SUBJECT] = "NONE"
+    warnings = (await resolve_pinned(embedded.url, FullDisk())).warnings
+    assert "level NONE" in warnings[0]
+    assert warnings[1:] == ("schema-pins could not be written",)
 
 
 @pytest.mark.parametrize(

@@ -255,6 +255,34 @@ def test_refusals_on_the_way(special: dict[tuple[str, str], tuple[int, bytes]], 
     assert said in str(found)
 
 
+FOUND = {("POST", "/subjects/t-value"): (200, b'{"id": 7, "version": 1}')}
+
+
+@pytest.mark.parametrize(
+    ("special", "said"),
+    [
+        pytest.param({("GET", "/config"): (500, error(50001, "later"))}, "cannot serve now (HTTP 500: later)", id="500"),
+        pytest.param({("GET", "/config"): (403, error(40301, "admins only"))}, "admins only", id="403"),
+        pytest.param({("GET", "/config"): (404, HTML)}, "does not answer as a schema registry", id="no-such-path"),
+        pytest.param({("GET", "/config"): (200, b"{}")}, "its answer has another form", id="another-form"),
+        pytest.param({**WEAK, ("PUT", "/config/"): (403, error(40301, "admins only"))}, "was refused (HTTP 403", id="not-set"),
+    ],
+)
+def test_a_known_schema_does_without_its_level(special: dict[tuple[str, str], tuple[int, bytes]], said: str) -> None:
+    """Whatever goes wrong with the level, an id that the registry gave is used, and the warning gives the reason."""
+    with stub(*ABSENT, special={**FOUND, **special}) as url, SchemaRegistry(RegistryAccess(url)) as client:
+        resolved = client.resolve("t-value", TRADE, register=True)
+    assert (resolved.schema_id, len(resolved.warnings)) == (7, 1)
+    assert said in resolved.warnings[0]
+
+
+def test_no_level_at_all_is_told() -> None:
+    """A registry that knows no level for the subject and none for all is not said to have one."""
+    with stub(*ABSENT, special=FOUND) as url, SchemaRegistry(RegistryAccess(url)) as client:
+        [warning] = client.resolve("t-value", TRADE, register=False).warnings
+    assert "subject t-value has no compatibility level" in warning
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [

@@ -103,7 +103,20 @@ def test_any_text_is_answered_or_not_json(text: str | bytes) -> None:
         reply = json.loads(protocol.answer(text, _subscribed()))
     except protocol.NotJsonError:
         return
-    assert {"error", "result"} & reply.keys()
+    assert {"error", "result", "pong"} & reply.keys()
+
+
+def test_a_ping_by_hand_is_answered() -> None:
+    """What one types into wscat to try a connection comes back, and subscribes to nothing."""
+    subscriptions = _subscribed("x@trade")
+    assert json.loads(protocol.answer('{"ping": 1705228800000}', subscriptions)) == {"pong": 1705228800000}
+    assert list(subscriptions.streams) == ["x@trade"]
+
+
+def test_a_ping_with_more_in_it_is_a_request() -> None:
+    """Only the bare message is an addition of ours; beside other keys it is as unknown as on the real exchange."""
+    reply = json.loads(protocol.answer('{"ping": 1, "id": 3}', _subscribed()))
+    assert reply == {"error": {"code": 2, "msg": "Invalid request: missing field `method`"}, "id": 3}
 
 
 def test_a_property_switches_the_framing() -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from confluent_kafka import KafkaError, Message
 from msgspec import Struct
 
 from k2.ingestion.core.outcome import Headers, Record
-
-if TYPE_CHECKING:
-    from k2.ingestion.adapters.kafka import KafkaSink
+from k2.ingestion.core.tally import DurationTally
 
 
 class Shipment(Struct, gc=False):
@@ -26,6 +24,17 @@ class Shipment(Struct, gc=False):
     attempts: int = 0
 
 
+class Ledger(Protocol):
+    """Where reports are counted: the sink that sent the record. `now_ns` is the time of the poll that serves them."""
+
+    reported: int
+    delivered: int
+    now_ns: int
+    latency: DurationTally
+
+    def failed(self, error: KafkaError, message: Message, report: Report) -> None: ...
+
+
 class Report(Struct, gc=False):
     """
     The delivery callback of one record; runs on the event loop's thread.
@@ -34,7 +43,7 @@ class Report(Struct, gc=False):
     reported in the order in which they were sent. One for every record: as a Struct it costs no more than a bound method.
     """
 
-    sink: KafkaSink
+    sink: Ledger
     serial: int
     received_at_ns: int
     timestamp_ms: int

@@ -120,7 +120,7 @@ class _Tail:
 
     def _take(self, message: Message, unread: dict[int, int]) -> None:
         partition, error = message.partition() or 0, message.error()
-        if error is not None and error.name() == "x" + _NO_GROUP:
+        if error is not None and error.name() == _NO_GROUP:
             return
         if error is not None and error.name() != "_PARTITION_EOF":
             raise KafkaException(error)

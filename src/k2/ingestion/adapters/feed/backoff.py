@@ -46,13 +46,13 @@ def refusal_delay_s(status: int, retry_after_s: float | None, ordinary_s: float)
     """
     How long to wait after a refused handshake: never less than `ordinary_s`, the back-off's delay.
 
-    The server's Retry-After counts before our own floor for the status, up to Binance's longest ban; 451 is never asked for and
-    keeps its floor.
+    The server's Retry-After counts before our own floor for the status, up to Binance's longest ban; 451 keeps its floor, and so
+    does a Retry-After of nothing.
     """
     floor_s = REFUSALS.get(status, _ORDINARY).at_least_s
     if retry_after_s is not None:
         asked_s = min(retry_after_s, _LONGEST_BAN_S)
-        floor_s = max(asked_s, floor_s) if status == 451 else asked_s  # noqa: PLR2004 - named in the docstring
+        floor_s = max(asked_s, floor_s) if status == 451 or not asked_s else asked_s  # noqa: PLR2004 - named in the docstring
     return max(ordinary_s, floor_s)
 
 
