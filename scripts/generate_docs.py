@@ -45,11 +45,11 @@ Times are UTC, in microseconds since 1970-01-01. The exchange states millisecond
 A decimal is the unscaled integer as big-endian two's complement in as few bytes as hold it; the scale is in the schema. Nothing
 is rounded: a number that does not fit exactly makes a dead letter.
 
-Within a key, `source_sequence` rises from record to record, apart from records that carry a `k2-source` header. The value
-`late` has three causes: the event arrived after younger ones and fills a gap that they had opened; Kafka refused the batch that the
+Within a key, `source_sequence` rises from record to record, apart from records that carry a `k2-source` header. The value `late`
+has three causes: the event arrived after younger ones and fills a gap that they had opened; Kafka refused the batch that the
 record was in, and it was produced once more alone; or the record was held back after a failed delivery, and younger ones may have
-overtaken it. Read the header as "put me in my place by `source_sequence`". The value `backfill` is reserved for gaps that are
-refilled over REST, which this version does not do yet. After a crash a record may come twice, both times with the same `message_id`.
+overtaken it. Its place is the one that `source_sequence` gives. The value `backfill` is reserved for gaps that are refilled over
+REST, which this version does not do yet. After a crash a record may come twice, both times with the same `message_id`.
 """
 
 

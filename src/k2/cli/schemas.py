@@ -93,6 +93,8 @@ def run_register(arguments: Arguments) -> int:
     except IncompatibleSchemaError as error:
         print(f"k2 schemas: {error}", file=sys.stderr)
         return EXIT_FAULTS
+    for warning in resolved.warnings:
+        print(f"k2 schemas: {warning}", file=sys.stderr)
     data = {"schema": schema.name, "subject": subject, "id": resolved.schema_id, "version": resolved.version}
     _print(arguments, data, [f"{schema.name} has id {resolved.schema_id} under {subject} (version {resolved.version})"])
     return EXIT_OK
