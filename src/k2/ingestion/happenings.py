@@ -93,6 +93,8 @@ class Happenings:
 
     def connect_failed(self, kind: ConnectFailure, detail: str, retry_in_s: float) -> None:
         self.connection_errors[kind.value] += 1
+        if kind is ConnectFailure.TLS:
+            detail = f"{detail}; where the exchange's certificate has an authority of your own, name it with --ws-ca"
         self._log.warning("Connection failed", kind=kind.value, detail=detail, retry_in_s=round(retry_in_s, 1))
 
     def refused(self, status: int, detail: str, retry_in_s: float) -> None:

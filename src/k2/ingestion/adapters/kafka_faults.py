@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -13,6 +14,16 @@ from k2.errors import ConfigurationError, K2Error, UnavailableError
 # By name: librdkafka's own codes are private attributes of the Python class.
 AUTHORISATION = frozenset({"TOPIC_AUTHORIZATION_FAILED", "CLUSTER_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED"})
 _AUTHENTICATION = frozenset({"_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED"})
+
+# With TLS 1.3 a broker judges our certificate after the handshake: librdkafka calls that a broken transport.
+_CERTIFICATE_REFUSED = re.compile(r"certificate|unknown ca", re.IGNORECASE)
+
+# What to look at, by the property that librdkafka's complaint names.
+_ADVICE = {
+    "ssl.key.": "check --kafka-key and K2_KAFKA_KEY_PASSWORD",
+    "ssl.certificate.": "check --kafka-cert",
+    "ssl.ca.": "check --kafka-ca",
+}
 
 C = TypeVar("C")
 
@@ -32,7 +43,8 @@ def open_client(client: Callable[..., C], config: Mapping[str, Any], logger: log
         return client(dict(config), logger=logger)
     except (KafkaException, ValueError, TypeError) as error:
         reason = error.args[0].str() if isinstance(error, KafkaException) else error
-        raise ConfigurationError(f"the Kafka client cannot be set up: {reason}; check the --kafka-* options") from error
+        advice = next((advice for name, advice in _ADVICE.items() if name in str(reason)), "check the --kafka-* options")
+        raise ConfigurationError(f"the Kafka client cannot be set up: {reason}; {advice}") from error
 
 
 class ClientFaults:
@@ -56,7 +68,7 @@ class ClientFaults:
         if error.name() in _AUTHENTICATION:
             advice = "check --kafka-sasl-mechanism, --kafka-sasl-username and K2_KAFKA_SASL_PASSWORD"
             return ConfigurationError(f"Kafka at {self._bootstrap} refuses our credentials ({error.str()}); {advice}")
-        if error.name() == "_SSL" and "certificate" in error.str().lower():
+        if error.name() in {"_SSL", "_TRANSPORT"} and _CERTIFICATE_REFUSED.search(error.str()):
             advice = "check --kafka-ca, --kafka-cert and --kafka-key"
             return ConfigurationError(f"no trusted connection to Kafka at {self._bootstrap} ({error.str()}); {advice}")
         return None
