@@ -17,7 +17,7 @@ DOCUMENTS = sorted(
 )
 SWITCHED_OFF = {f"--no-{flag.removeprefix('--')}" for flag in BY_FLAG}
 FOREIGN_FLAGS = {"--topic", "--bootstrap-server", "--add", "--allow-principal", "--operation", "--cluster", "--require-hashes"}
-TOOLBOX_FLAGS = {"--rate", "--recording", "--live", "--help", "--print-config"}
+TOOLBOX_FLAGS = {"--port", "--rate", "--recording", "--live", "--help", "--print-config"}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))

@@ -82,7 +82,7 @@ def told(happen: Happen, happenings: Happenings | None = None) -> tuple[Happenin
         pytest.param(lambda h: h.delivery_failed("INVALID_RECORD", "no"), "Failed to produce", "warning", id="delivery"),
         pytest.param(
             lambda h: h.client_error("_TRANSPORT", "no"),
-            "Failed to produce: the Kafka client reports an error",
+            "Failed to produce: the Kafka client reports an error and goes on trying",
             "warning",
             id="client-error",
         ),

@@ -54,7 +54,7 @@ def test_healthy_answer_has_the_runbooks_five_keys() -> None:
         pytest.param(
             {"schema_source": SchemaSource.PINNED},
             Status.DEGRADED,
-            ["schema ids come from the copy on disk, the registry did not answer"],
+            ["schema ids come from the copy on disk, the registry did not answer at the start"],
             id="pinned-schemas",
         ),
         pytest.param({"unknown_symbols": ("XYZ",)}, Status.DEGRADED, ["the exchange does not know XYZ"], id="unknown-symbol"),

@@ -88,7 +88,6 @@ CONTRADICTIONS = [
     (["--market", "usdm", "--ws-url", "wss://stream.binance.com:9443/ws"], "serves the other market"),
     (["--transport", "picows", "--compression"], "picows does not compress"),
     (["--symbols", "A", "--shard", "1/2"], "leaves no symbol"),
-    (["--batch-size", "10", "--queue-messages", "9"], "is greater than"),
     (["--kafka-security-protocol", "SASL_SSL"], "need a mechanism"),
     (["--kafka-cert", "PEM", "--kafka-security-protocol", "SSL"], "--kafka-cert and --kafka-key belong together"),
     (["--kafka-ca", "PEM"], "no effect unless --kafka-security-protocol"),

@@ -50,6 +50,7 @@ class FakeDesk(Calls):
 
 class FakeSink:
     in_flight = overflow = 0
+    broker_lost_for_s = 0.0
 
 
 class FakeReadings:
@@ -194,6 +195,15 @@ class TestTheEnd:
         await asyncio.wait_for(rig.supervisor.keep_time(), 20)
         assert ticks == 3
         assert rig.readings.loop_lag_s >= 0
+
+
+class TestBroker:
+    def test_its_loss_and_its_return_are_told_once(self, rig: Rig) -> None:
+        """However long it is away: one line when it goes, one when it is back, with how long that was and what waits."""
+        rig.sink.in_flight = 7
+        for lost_for_s in (0.0, 0.5, 1.5, 28.0, 0.0, 0.0):
+            rig.supervisor._look_at_broker(lost_for_s)
+        assert rig.happenings.made == [("broker_lost",), ("broker_back", 28.0, 7)]
 
 
 class TestConnection:

@@ -220,6 +220,8 @@ def _symbol_lines(sheet: Sheet) -> Iterator[Line]:
 
 
 def _verdict(sheet: Sheet) -> Line:
+    if sheet.balanced and not sheet.client.received:
+        return Line("Balanced, for nothing was received.", _PLAIN)
     if sheet.balanced:
         told = "Balanced: every event accounted for, every record read back exactly once."
         return Line(told, _GOOD)

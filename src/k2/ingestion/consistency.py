@@ -55,8 +55,6 @@ RULES = (
          "{0} and {1} contradict: picows does not compress, take auto or websockets"),
     Rule(("feed.shard", "feed.symbols"), lambda shard, symbols: shard is not None and not symbols,
          "{0} leaves no symbol of {1} to this instance: use fewer parts or more symbols"),
-    Rule(("kafka.batch_size", "kafka.queue_messages"), lambda batch, queue: batch > queue,
-         "{0} is greater than {1}: a batch that large could never fill"),
     Rule(("kafka.sasl_mechanism", "kafka.security_protocol"),
          lambda mechanism, protocol: (mechanism is not None) != protocol.startswith("SASL_"),
          "{0} and {1} contradict: SASL_PLAINTEXT and SASL_SSL need a mechanism, PLAINTEXT and SSL take none"),

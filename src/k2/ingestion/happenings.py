@@ -28,6 +28,7 @@ from k2.ingestion.core.outcome import (
 
 FAILURES_LOGGED_EVERY_S = 1.0  # per stage and reason: a bad day of the exchange must not fill the disk with log lines
 STREAMS_NAMED = 20  # in one log line
+CLIENT_ERRORS_LOGGED_EVERY_S = 30.0  # librdkafka repeats itself some times a second while a broker is away
 HTTP_TOO_MANY, HTTP_BANNED, HTTP_RESTRICTED = 429, 418, 451
 
 _REFUSALS = {
@@ -59,6 +60,7 @@ class Happenings:
         self._log = get_logger("k2.client")
         self._transport, self._clock_s = transport, clock_s
         self._repeats = RepeatFilter(FAILURES_LOGGED_EVERY_S)
+        self._client_repeats = RepeatFilter(CLIENT_ERRORS_LOGGED_EVERY_S)
         self.connections = self.reconnections = 0
         self.connection_errors = Counter(dict.fromkeys((*ConnectFailure, *_HTTP_KINDS.values(), HTTP_OTHER), 0))
         self.disconnections = Counter({cause.value: 0 for cause in Cause})
@@ -169,7 +171,16 @@ class Happenings:
 
     def client_error(self, code: str, text: str) -> None:
         self.client_errors += 1
-        self._limited(f"client/{code}", "Failed to produce: the Kafka client reports an error", code=code, error=text)
+        suppressed = self._client_repeats.admit(code, self._clock_s())
+        if suppressed is not None:
+            line = "Failed to produce: the Kafka client reports an error and goes on trying"
+            self._log.warning(line, code=code, error=text, **({"suppressed": suppressed} if suppressed else {}))
+
+    def broker_lost(self) -> None:
+        self._log.error("Broker lost: records wait until it answers")
+
+    def broker_back(self, away_s: float, waiting: int) -> None:
+        self._log.info("Broker answers again", away_s=round(away_s, 1), waiting=waiting)
 
     def fatal_error(self, code: str, text: str) -> None:
         self._log.critical("Fatal producer error", code=code, error=text)

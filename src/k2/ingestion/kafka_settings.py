@@ -161,7 +161,7 @@ class KafkaSettings(Struct, frozen=True):
             "reconnect.backoff.max.ms": RECONNECT_MAX_MS,
             "allow.auto.create.topics": False,  # a broker would create them with a single partition
             "linger.ms": self.batch_timeout_s * 1000,
-            "batch.num.messages": self.batch_size,
+            "batch.num.messages": min(self.batch_size, self.queue_messages),  # more would never fill
             "batch.size": BATCH_BYTES,
             "compression.type": self.compression,
             "queue.buffering.max.messages": self.queue_messages,

@@ -228,7 +228,8 @@ class Service:
     async def _shut_down(self, sink: KafkaSink, readings: Readings) -> None:
         """Deliver what is left within the deadline; what cannot be delivered becomes dead letters."""
         deadline = time.monotonic() + self._settings.shutdown_timeout_s
-        _log.info("Shutting down", in_flight=sink.in_flight, deadline_s=self._settings.shutdown_timeout_s)
+        deadline_s = self._settings.shutdown_timeout_s
+        _log.info("Shutting down", in_flight=sink.in_flight, deadline_s=deadline_s, second_signal="ends at once")
         while sink.in_flight and time.monotonic() < deadline and not sink.fatal:
             sink.flush()
             await asyncio.sleep(0)  # health and metrics answer between the slices

@@ -35,6 +35,7 @@ class Supervisor:
         self._happenings, self._desk, self._stop = happenings, desk, stop
         self.fatal = ""
         self._feed: Feed | None = None
+        self._broker_lost_for_s = 0.0
 
     def attach(self, engine: Engine, sink: KafkaSink, readings: Readings, limits: Limits, silence_limit_s: float) -> None:
         """The parts to watch; they report here, so they exist only after us."""
@@ -55,6 +56,7 @@ class Supervisor:
             self._readings.loop_lag_s = max(time.monotonic() - due_s, self._readings.loop_lag_s * 0.99)
             self._engine.tick()
             self._look_at_streams(time.monotonic())
+            self._look_at_broker(self._sink.broker_lost_for_s)
 
     def _look_at_streams(self, now_s: float) -> None:
         if now_s < self._look_at_streams_at_s:
@@ -68,6 +70,13 @@ class Supervisor:
             self._happenings.fell_silent(change.fell_silent)
         if change.spoke_again:
             self._happenings.spoke_again(change.spoke_again)
+
+    def _look_at_broker(self, lost_for_s: float) -> None:
+        if lost_for_s and not self._broker_lost_for_s:
+            self._happenings.broker_lost()
+        elif self._broker_lost_for_s and not lost_for_s:
+            self._happenings.broker_back(self._broker_lost_for_s, self._sink.in_flight)
+        self._broker_lost_for_s = lost_for_s
 
     # From the engine
 

@@ -169,3 +169,13 @@ def test_id_at_the_end_of_int64_does_not_end_the_numbering() -> None:
     first, duplicate = _outcomes(pipeline, _frame(2**63 - 1), _frame(2**63 - 1))
     assert decoded(published_record((first,)).value)["source_sequence"] == 2**63 - 1
     assert duplicate == Ignored(IgnoreReason.DUPLICATE)
+
+
+@pytest.mark.parametrize(
+    ("price", "why"), [("NaN", "price: 'NaN' is no plain decimal number"), ("1e5", "price: '1e5' is no plain")]
+)
+def test_letter_names_the_field(price: str, why: str) -> None:
+    """Whoever reads it need not guess which number was wrong."""
+    (letter,) = _outcomes(new_pipeline(), _frame(5, price=price))
+    assert isinstance(letter, DeadLetter)
+    assert letter.error.startswith(why)

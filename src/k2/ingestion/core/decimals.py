@@ -22,7 +22,7 @@ class NumberError(ValueError):
 
     def __init__(self, reason: Reason, text: str, why: str) -> None:
         super().__init__(f"{text[:64]!r} {why}")
-        self.reason = reason
+        self.reason, self.text = reason, text
 
 
 class DecimalMemo(dict[str, bytes]):

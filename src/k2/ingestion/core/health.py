@@ -130,7 +130,7 @@ def _degraded_reasons(inputs: HealthInputs) -> Iterator[str]:
     if 0 < inputs.broker_lost_for_s < UNHEALTHY_AFTER_S:
         yield "broker lost"
     if inputs.schema_source is SchemaSource.PINNED:
-        yield "schema ids come from the copy on disk, the registry did not answer"
+        yield "schema ids come from the copy on disk, the registry did not answer at the start"
     if inputs.unknown_symbols:
         yield f"the exchange does not know {', '.join(inputs.unknown_symbols)}"
     if inputs.refused_streams:

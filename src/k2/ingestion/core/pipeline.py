@@ -93,7 +93,7 @@ class StreamRow:
             value = self._to_value(self._encode, self._id_prefix, event, received_at_us)
         except NumberError as error:
             sequence.account_for(exchange_id)
-            return (self._dead(frame, Stage.ENCODE, error.reason, str(error)),)
+            return (self._dead(frame, Stage.ENCODE, error.reason, f"{_field_with(event, error.text)}: {error}"),)
 
         if exchange_id == sequence.next_id:
             sequence.next_id = exchange_id + 1
@@ -126,6 +126,11 @@ class StreamRow:
 
     def _dead(self, frame: bytes, stage: Stage, reason: Reason, why: str) -> DeadLetter:
         return DeadLetter(stage, reason, why, frame, self.stream, self.symbol, self.topic)
+
+
+def _field_with(event: Any, text: str) -> str:
+    """The field of an event that holds this text."""
+    return next((name for name in event.__struct_fields__ if getattr(event, name) == text), "number")
 
 
 class Pipeline:
