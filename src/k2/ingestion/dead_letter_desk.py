@@ -17,12 +17,12 @@ from typing import Any
 import fastavro
 
 from k2.ingestion.adapters.dead_letters import DeadLetterBox
+from k2.ingestion.core.avro import FRAME_BYTES
 from k2.ingestion.core.delivery import Verdict
 from k2.ingestion.core.letters import FailedRecord, encode_letter
 from k2.ingestion.core.outcome import DeadLetter, Reason, Record, Stage
 from k2.ingestion.happenings import Happenings
 
-FRAMING_BYTES = 5  # Confluent's zero byte and schema id in front of every value
 ROOM_FROM_PENDING = 5_000  # half of what the box holds
 NAP_S = 0.01
 PATIENCE_S = 10.0  # in all, for a writer that hangs
@@ -108,7 +108,7 @@ class DeadLetterDesk:
         if self._schema is None:
             return {}
         try:
-            fields = fastavro.schemaless_reader(io.BytesIO(record.value[FRAMING_BYTES:]), self._schema)
+            fields = fastavro.schemaless_reader(io.BytesIO(record.value[FRAME_BYTES:]), self._schema)
         except (EOFError, ValueError, IndexError, TypeError, OverflowError):
             return {}
         return {name: _microseconds(value) for name, value in fields.items()} if isinstance(fields, dict) else {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from k2.ingestion.adapters.feed.policy import Cause
 from k2.ingestion.adapters.feed.port import ConnectFailure, LinkClosed
@@ -171,10 +171,8 @@ class Happenings:
 
     def client_error(self, code: str, text: str) -> None:
         self.client_errors += 1
-        suppressed = self._client_repeats.admit(code, self._clock_s())
-        if suppressed is not None:
-            line = "Failed to produce: the Kafka client reports an error and goes on trying"
-            self._log.warning(line, code=code, error=text, **({"suppressed": suppressed} if suppressed else {}))
+        line = "Failed to produce: the Kafka client reports an error and goes on trying"
+        self._say(self._client_repeats, code, line, "warning", {"code": code, "error": text})
 
     def broker_lost(self) -> None:
         self._log.error("Broker lost: records wait until it answers")
@@ -208,7 +206,10 @@ class Happenings:
         self._log.info("Dead letters can be written again", pending=pending)
 
     def _limited(self, repeats_as: str, text: str, level: str = "warning", **facts: object) -> None:
-        suppressed = self._repeats.admit(repeats_as, self._clock_s())
+        self._say(self._repeats, repeats_as, text, level, facts)
+
+    def _say(self, repeats: RepeatFilter, repeats_as: str, text: str, level: str, facts: Mapping[str, object]) -> None:
+        """Log once in the filter's interval, and say the next time how often it was held back."""
+        suppressed = repeats.admit(repeats_as, self._clock_s())
         if suppressed is not None:
-            repeats = {"suppressed": suppressed} if suppressed else {}
-            getattr(self._log, level)(text, **facts, **repeats)
+            getattr(self._log, level)(text, **facts, **({"suppressed": suppressed} if suppressed else {}))

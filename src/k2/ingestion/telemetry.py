@@ -17,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from k2.ingestion.core.outcome import Origin
 from k2.ingestion.core.tally import NS_PER_SECOND, DurationTally
 from k2.ingestion.readings import Readings
 
@@ -42,6 +43,7 @@ def _by(counts: Mapping[str, float]) -> Samples:
 
 
 _BINANCE = ("BINANCE",)
+_STREAM = (Origin.STREAM.value,)
 
 CATALOGUE: tuple[MetricRow, ...] = (
     MetricRow("binance_connection_state", "gauge", "1 while every wanted stream has a live connection, else 0.",
@@ -90,11 +92,11 @@ CATALOGUE: tuple[MetricRow, ...] = (
     MetricRow("k2_dead_letter_write_failures", "counter", "Attempts to write dead letters that failed.",
               lambda r: r.letters.box.write_failures),
     MetricRow("k2_records_made", "counter", "Records made, by origin. Equals delivered + dead-lettered + spooled + in flight.",
-              lambda r: {("stream",): r.engine.made}, ("origin",)),
+              lambda r: {_STREAM: r.engine.made}, ("origin",)),
     MetricRow("k2_records_delivered", "counter", "Records that Kafka acknowledged, by origin.",
-              lambda r: {("stream",): r.sink.delivered}, ("origin",)),
+              lambda r: {_STREAM: r.sink.delivered}, ("origin",)),
     MetricRow("k2_records_dead_lettered", "counter", "Records that became dead letters, by origin.",
-              lambda r: {("stream",): r.sink.dead}, ("origin",)),
+              lambda r: {_STREAM: r.sink.dead}, ("origin",)),
     MetricRow("k2_records_spooled", "gauge", "Records that wait on the disk.", lambda _: 0),
     MetricRow("k2_records_in_flight", "gauge", "Records on their way: in librdkafka's queue, or waiting for room in it.",
               lambda r: r.sink.in_flight),

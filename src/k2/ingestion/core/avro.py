@@ -42,6 +42,9 @@ class MapShape(Struct, frozen=True):
     constants: tuple[tuple[str, str], ...] = ()
 
 
+FRAME_BYTES = 5  # of Confluent's framing, in front of every value
+
+
 def frame_prefix(schema_id: int) -> bytes:
     """Confluent's framing: a zero byte and the schema id, four bytes big-endian, in front of every value."""
     return struct.pack(">bI", 0, schema_id)

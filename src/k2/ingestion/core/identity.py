@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-FRAME_BYTES = 5
+from k2.ingestion.core.avro import FRAME_BYTES
+
 LONGEST_IDENTITY = 256  # bytes; ours stay under 80
 _PARTS = 5
 _LENGTH_BYTES = 2  # a zigzag varint of two bytes reaches 8191, which is beyond LONGEST_IDENTITY
