@@ -12,11 +12,12 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import NoReturn
 
 from msgspec import Struct
 
 from k2 import __version__
-from k2.errors import EXIT_CONFIGURATION, K2Error
+from k2.errors import EXIT_CONFIGURATION, ConfigurationError, K2Error
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 EXIT_PIPE_CLOSED = 141  # 128 + SIGPIPE
@@ -38,14 +39,21 @@ COMMANDS = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser, and those of its subcommands, whose complaint is one line of ours instead of argparse's page."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigurationError(f"{message.removeprefix('argument ')} ({self.prog} --help tells more)")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand. Returns the exit code; usage errors, `--help` and `--version` end in argparse's `SystemExit`."""
+    """Run one subcommand. Returns the exit code; `--help` and `--version` end in argparse's `SystemExit`."""
     words = list(sys.argv[1:] if argv is None else argv)
     name = words[0] if words else ""
     try:
         return _run(name, words)
     except K2Error as error:
-        print(f"k2 {name}: {error}", file=sys.stderr)
+        _complain("k2" if name.startswith("-") else f"k2 {name}", error)
         return error.exit_code
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
@@ -55,6 +63,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_PIPE_CLOSED
 
 
+def _complain(who: str, error: K2Error) -> None:
+    """One line for each fault, without any password that was registered meanwhile."""
+    from k2.ingestion.adapters.logs import masked  # noqa: PLC0415 - needed for complaints only
+
+    for fault in error.faults if isinstance(error, ConfigurationError) else [str(error)]:
+        print(masked(f"{who}: {fault}"), file=sys.stderr)
+
+
 def _run(name: str, words: list[str]) -> int:
     if name == CLIENT:
         return int(import_module(COMMANDS[CLIENT].module).main(words[1:]))
@@ -62,15 +78,24 @@ def _run(name: str, words: list[str]) -> int:
     if not words:
         parser.print_help(sys.stderr)
         return EXIT_CONFIGURATION
-    arguments = parser.parse_args(words)
+    arguments, unknown = parser.parse_known_args(words)
+    if unknown:
+        raise ConfigurationError(*_unknown_words(name, unknown))
     code = int(arguments.run(arguments))
     sys.stdout.flush()  # a reader that went away shows here, and not only when Python exits
     return code
 
 
+def _unknown_words(name: str, words: Sequence[str]) -> list[str]:
+    """A fault for each word too many. argparse itself would repeat the words, and a password may be among them."""
+    from k2.ingestion.command_line import unknown_words  # noqa: PLC0415 - the options of the client, needed for its advice only
+
+    return unknown_words(words, f"k2 {name} --help lists what there is")
+
+
 def _parser(name: str) -> argparse.ArgumentParser:
     """The parser with `name`'s own options, or, where that is no subcommand, with the list of all."""
-    parser = argparse.ArgumentParser(prog="k2", description="Binance market data as governed Kafka topics.", allow_abbrev=False)
+    parser = _Parser(prog="k2", description="Binance market data as governed Kafka topics.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"k2 {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     if name in COMMANDS:

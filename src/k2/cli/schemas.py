@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from msgspec import Struct
 
+from k2.cli.client_options import REGISTRY, add_client_options, client_settings
 from k2.errors import EXIT_OK, ConfigurationError
-from k2.ingestion.adapters.registry_access import IncompatibleSchemaError, RegistryAccess, subject_of
+from k2.ingestion.adapters.registry_access import IncompatibleSchemaError, RegistryAccess, access_from, subject_of
 from k2.ingestion.adapters.schema_files import load_schema, schema_names
 from k2.ingestion.core.schemas import Schema, lint
+from k2.ingestion.options import SourceKind
 
 EXIT_FAULTS = 1
 DEFAULT_SCHEMA = "trade_v2"
@@ -66,9 +67,7 @@ def _add_options(parser: argparse.ArgumentParser, run: Callable[[Arguments], int
     place = parser.add_mutually_exclusive_group()
     place.add_argument("--topic", help="the topic whose values it describes; the schema's default topic where left out")
     place.add_argument("--subject", help="the subject itself, instead of --topic")
-    parser.add_argument("--schema-registry", metavar="URL", help="address of the registry (SCHEMA_REGISTRY_URL)")
-    for name in ("user", "ca", "cert", "key"):
-        parser.add_argument(f"--schema-registry-{name}", metavar=name.upper(), help=f"K2_SCHEMA_REGISTRY_{name.upper()}")
+    add_client_options(parser, REGISTRY)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
@@ -155,16 +154,11 @@ def _subject(arguments: Arguments, schema: Schema) -> str:
 
 
 def _access(arguments: Arguments) -> RegistryAccess | None:
-    """The registry that the options or the environment name, if any. The password comes from the environment only."""
-
-    def option(name: str) -> str | None:
-        return getattr(arguments, f"schema_registry_{name}") or os.environ.get(f"K2_SCHEMA_REGISTRY_{name.upper()}") or None
-
-    url = arguments.schema_registry or os.environ.get("SCHEMA_REGISTRY_URL")
-    if not url:
+    """The registry that the options or the environment name; None where neither does."""
+    settings = client_settings(arguments)
+    if settings.sources["registry.url"].kind is SourceKind.DEFAULT:
         return None
-    password = os.environ.get("K2_SCHEMA_REGISTRY_PASSWORD") or None
-    return RegistryAccess(url, option("user"), password, option("ca"), option("cert"), option("key"))
+    return access_from(settings.registry)
 
 
 def _required(access: RegistryAccess | None) -> RegistryAccess:

@@ -7,7 +7,7 @@ argparse takes every value as text: with its `type=` it would stop at the first 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
@@ -59,11 +59,15 @@ def read(argv: Sequence[str], environ: Mapping[str, str]) -> CommandLine:
     """
     namespace, unknown = build_parser().parse_known_args(argv)
     flags = vars(namespace)
-    given = {
+    return CommandLine(given_for_all(flags, environ), flags["print_config"], unknown_words(unknown))
+
+
+def given_for_all(flags: Mapping[str, str | list[str] | None], environ: Mapping[str, str]) -> dict[str, Given]:
+    """What was given for each option, by its key: by a flag, else by a variable. `flags` are what `add_options` put there."""
+    return {
         option.key: _from_flag(option, flags) or _from_environment(option, environ) or Given(option.default, DEFAULT)
         for option in OPTIONS
     }
-    return CommandLine(given, flags["print_config"], _unknown(unknown))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -81,15 +85,20 @@ class _Switch(argparse.Action):
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the flags. Every value stays a text, and what is not given is None."""
     parser = _Parser(prog=PROGRAM, usage="%(prog)s [options]", epilog=EPILOG, allow_abbrev=False, add_help=False)
-    groups = {heading: parser.add_argument_group(heading) for heading in dict.fromkeys(option.heading for option in OPTIONS)}
-    for option in OPTIONS:
-        if option.flag:
-            _add(groups[option.heading], option)
+    add_options(parser, OPTIONS)
     others = parser.add_argument_group("Instead of running")
     others.add_argument("-h", "--help", action="help", help="Show this and end.")
     others.add_argument("--version", action="version", version=f"k2 {__version__}", help="Show the version and end.")
     others.add_argument("--print-config", action="store_true", help="Show every option, its value and its source, and end.")
     return parser
+
+
+def add_options(parser: argparse.ArgumentParser, options: Iterable[Option]) -> None:
+    """Add the flags of these options, in groups under their headings. Every value stays a text."""
+    listed = [option for option in options if option.flag]
+    groups = {heading: parser.add_argument_group(heading) for heading in dict.fromkeys(option.heading for option in listed)}
+    for option in listed:
+        _add(groups[option.heading], option)
 
 
 def _add(group: argparse._ArgumentGroup, option: Option) -> None:
@@ -136,11 +145,11 @@ def _from_file(file: str, source: Source) -> Given:
     return Given(text, source, "" if text else f"{source.name}: {quoted(file)} is empty")
 
 
-def _unknown(words: Sequence[str]) -> list[str]:
+def unknown_words(words: Sequence[str], hint: str = "symbols follow --symbols, all other flags take one value") -> list[str]:
     """A fault for each flag that does not exist. Its value is not repeated, as it may be a password."""
     flags = [word.partition("=")[0] for word in words if word.startswith("-")]
     if words and not flags:
-        return [f"{quoted(words[0])} belongs to no option; symbols follow --symbols, all other flags take one value"]
+        return [f"{quoted(words[0])} belongs to no option; {hint}"]
     return [_unknown_flag(flag) for flag in flags]
 
 

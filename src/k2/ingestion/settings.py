@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from k2.errors import ConfigurationError
 from k2.ingestion import command_line
-from k2.ingestion.command_line import Given
+from k2.ingestion.command_line import CommandLine, Given
 from k2.ingestion.consistency import broken_rules
 from k2.ingestion.exchanges.binance.urls import rest_url_of
 from k2.ingestion.kafka_settings import OWNED, KafkaSettings, canonical, protected, unsafe, unusable
@@ -127,7 +127,16 @@ def load_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     Raises:
         ConfigurationError: with all faults found, each naming its option.
     """
-    read = command_line.read(argv, environ)
+    return settings_of(command_line.read(argv, environ), environ)
+
+
+def settings_of(read: CommandLine, environ: Mapping[str, str]) -> Settings:
+    """
+    The settings that were given, checked as a whole. `environ` tells where directories are by default.
+
+    Raises:
+        ConfigurationError: with all faults found, each naming its option.
+    """
     given, property_faults = _with_properties(read.given)
     values, value_faults = _parsed(given)
     sources = {key: item.source for key, item in given.items()}

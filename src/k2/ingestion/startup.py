@@ -19,7 +19,7 @@ from msgspec import Struct
 from k2.errors import ConfigurationError, UnavailableError
 from k2.ingestion.adapters.logs import get_logger
 from k2.ingestion.adapters.registry import SchemaRegistry, resolve_with_pins
-from k2.ingestion.adapters.registry_access import RegistryAccess, ResolvedSchema, SchemaPins
+from k2.ingestion.adapters.registry_access import ResolvedSchema, SchemaPins, access_from
 from k2.ingestion.adapters.rest import RestClient, RestError
 from k2.ingestion.adapters.state import StateDirectory, StateWriteError
 from k2.ingestion.adapters.topic_tail import last_identities
@@ -110,15 +110,11 @@ async def _refuse_foreign(settings: Settings, rdkafka: logging.Logger) -> None:
 
 async def resolve_schema(settings: Settings, schema: Schema, state: StateDirectory, deadline: Deadline) -> ResolvedSchema:
     """The id to encode with: from the registry, or while that is away from the copy on disk."""
-    given = settings.registry
-    access = RegistryAccess(
-        given.url, given.user, given.password.reveal() if given.password else None,
-        *(str(path) if path else None for path in (given.ca_file, given.cert_file, given.key_file)),
-    )  # fmt: skip
-    registry, pins = SchemaRegistry(access), SchemaPins(state)
+    registry, pins = SchemaRegistry(access_from(settings.registry)), SchemaPins(state)
+    register = settings.registry.register
     try:
         resolved = await wait_for(
-            "registry", lambda: resolve_with_pins(registry, pins, settings.subject, schema, register=given.register), deadline
+            "registry", lambda: resolve_with_pins(registry, pins, settings.subject, schema, register=register), deadline
         )
     finally:
         registry.close()

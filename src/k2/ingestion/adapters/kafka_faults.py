@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
@@ -24,6 +25,8 @@ _ADVICE = {
     "ssl.certificate.": "check --kafka-cert",
     "ssl.ca.": "check --kafka-ca",
 }
+
+REMEMBERED = 50  # librdkafka repeats itself for as long as a broker is away
 
 C = TypeVar("C")
 
@@ -52,16 +55,23 @@ class ClientFaults:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._bootstrap = str(config.get("bootstrap.servers", ""))
-        self._errors: list[KafkaError] = []
+        self._errors: deque[KafkaError] = deque(maxlen=REMEMBERED)
 
     def append(self, error: KafkaError) -> None:
         self._errors.append(error)
 
     def explain(self, failure: KafkaException) -> K2Error:
         """Our error for a failed request."""
-        errors = [*self._errors, failure.args[0]]
+        return self._explained([*self._errors, failure.args[0]])
+
+    def explain_silence(self) -> K2Error:
+        """Our error where no request failed, and yet nothing came."""
+        return self._explained(list(self._errors))
+
+    def _explained(self, errors: Sequence[KafkaError]) -> K2Error:
         permanent = (self._permanent(error) for error in errors)
-        fallback = BrokerUnavailableError(f"Kafka at {self._bootstrap} gives no answer ({errors[0].str()})")
+        heard = f" ({errors[0].str()})" if errors else ""
+        fallback = BrokerUnavailableError(f"Kafka at {self._bootstrap} gives no answer{heard}")
         return next((error for error in permanent if error is not None), fallback)
 
     def _permanent(self, error: KafkaError) -> ConfigurationError | None:

@@ -131,6 +131,11 @@ class SchemaRegistry:
         """The subject's latest version; None where there is no such subject."""
         return cast("RegisteredSchema | None", self._find(self._client.get_version, subject, "latest"))
 
+    def schema_text(self, schema_id: int) -> str | None:
+        """The schema with this id; None where the registry knows none."""
+        found = self._find(self._client.get_schema, schema_id)
+        return None if found is None else cast("str | None", found.schema_str)
+
     def level(self, subject: str) -> str | None:
         """The compatibility level that holds for the subject, its own or else the global one."""
         level = self._find(self._client.effective_compatibility, subject) or self._find(self._client.get_compatibility)

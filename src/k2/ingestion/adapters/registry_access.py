@@ -6,7 +6,7 @@ Apart from `registry` so that the settings can be read without loading an HTTP c
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -15,6 +15,9 @@ from msgspec import Struct
 from k2.errors import ConfigurationError, UnavailableError
 from k2.ingestion.adapters.state import StateStore
 from k2.ingestion.core.health import SchemaSource
+
+if TYPE_CHECKING:
+    from k2.ingestion.settings import RegistrySettings
 
 PINS_NAME = "schema-pins"
 PINS_VERSION = 1
@@ -80,6 +83,12 @@ class RegistryAccess(Struct, frozen=True):
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         shown = {name: getattr(self, name) for name in self.__struct_fields__}
         return list((shown | {"password": shown["password"] and "…"}).items())
+
+
+def access_from(settings: RegistrySettings) -> RegistryAccess:
+    """How the registry that the settings name is reached."""
+    files = (str(path) if path else None for path in (settings.ca_file, settings.cert_file, settings.key_file))
+    return RegistryAccess(settings.url, settings.user, settings.password.reveal() if settings.password else None, *files)
 
 
 class ResolvedSchema(Struct, frozen=True):
