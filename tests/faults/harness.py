@@ -37,6 +37,7 @@ class Observer:
         self.failures: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
         self.fatal: list[str] = []
+        self.renewals: list[tuple[str, int]] = []
         self.letters: list[tuple[Record, Verdict]] = []
         self.texts: list[str] = []
         self.attempts: list[int] = []
@@ -48,6 +49,10 @@ class Observer:
     def client_error(self, code: str, text: str) -> None:
         assert text
         self.errors[code] += 1
+
+    def renewed(self, code: str, text: str, carried_over: int) -> None:
+        assert text
+        self.renewals.append((code, carried_over))
 
     def fatal_error(self, code: str, text: str) -> None:
         assert text

@@ -43,9 +43,28 @@ def letters_of(client: RunningClient) -> list[dict[str, Any]]:
 
 
 class TestProducer:
-    def test_a_fatal_producer_error_ends_the_client(self, mock_rig: tuple[Rig, MockKafka]) -> None:
+    def test_a_fatal_producer_error_is_survived(self, mock_rig: tuple[Rig, MockKafka]) -> None:
+        """librdkafka lost its sequence: a new producer sends what the old one held, nothing is lost, and the log says so."""
+        rig, mock = mock_rig
+        exchange = rig.exchange(generated(RATE, symbols=("BTCUSDT",)))
+        client = rig.client(exchange.ws_url, symbols=("BTCUSDT",))
+        client.wait_for_produced(RATE)
+        mock.set_delay(200)  # so that there is something in flight
+        mock.answer_with("OUT_OF_ORDER_SEQUENCE_NUMBER")
+        renewed = client.wait_for_event("Producer made anew after a fatal error: what it held is sent again")
+        assert (renewed["code"], renewed["level"]) == ("OUT_OF_ORDER_SEQUENCE_NUMBER", "error")
+        mock.set_delay(0)
+        metrics = client.wait_for_metric("k2_producer_renewals_total", 1)
+        client.wait_for_produced(metrics.produced + RATE)
+        sheet = client.stopped()
+        assert sheet["balanced"]
+        assert (sheet["dead_lettered_records"], sheet["delivered"]) == (0, sheet["received"])
+        stored = {record.value["source_sequence"] for record in rig.records()}
+        assert stored == set(range(FIRST_ID, FIRST_ID + sheet["received"]))
+
+    def test_a_producer_that_breaks_again_and_again_ends_the_client(self, mock_rig: tuple[Rig, MockKafka]) -> None:
         """
-        librdkafka lost its sequence and takes no record any more: one line on stderr, exit code 70.
+        Where new producers break as well, the client ends with one line on stderr and exit code 70, so that it is restarted.
 
         What was in flight is dead letters, and those of records that librdkafka had taken are of unknown outcome.
         """
@@ -53,9 +72,8 @@ class TestProducer:
         exchange = rig.exchange(generated(RATE, symbols=("BTCUSDT",)))
         client = rig.client(exchange.ws_url, symbols=("BTCUSDT",))
         client.wait_for_produced(RATE)
-        mock.set_delay(200)  # so that there is something in flight
-        mock.answer_with("OUT_OF_ORDER_SEQUENCE_NUMBER")
-        assert client.wait(30) == FATAL
+        mock.answer_with(*["OUT_OF_ORDER_SEQUENCE_NUMBER"] * 1_000)
+        assert client.wait(120) == FATAL
         [line] = client.stderr.splitlines()
         assert "OUT_OF_ORDER_SEQUENCE_NUMBER" in line
         assert "Traceback" not in client.output
@@ -71,6 +89,24 @@ class TestProducer:
         dead = sorted(letter["original_message"]["a"] for letter in letters)
         assert len(dead) == sheet["published"] - sheet["delivered"]
         assert dead[-1] == FIRST_ID + sheet["published"] - 1
+
+    def test_a_topic_that_is_made_anew_is_survived(self, rig: Rig, kafka: KafkaBroker) -> None:
+        """A topic is deleted and created again under the client: it goes on by itself, and all that is new is there in order."""
+        exchange = rig.exchange(generated(RATE, symbols=("BTCUSDT",)))
+        client = rig.client(exchange.ws_url, symbols=("BTCUSDT",))
+        client.wait_for_produced(RATE)
+        kafka.delete_topic(rig.topic)
+        kafka.create_topic(rig.topic, PARTITIONS)
+        metrics = client.metrics
+        client.wait_for_produced(metrics.produced + 4 * RATE, timeout_s=60)
+        sheet = client.stopped()
+        assert sheet["balanced"]
+        assert sheet["dead_lettered_records"] == 0
+        records = rig.records()
+        unmarked = [record.value["source_sequence"] for record in records if not record.headers]
+        assert unmarked == sorted(set(unmarked))
+        ids = {record.value["source_sequence"] for record in records}
+        assert ids == set(range(min(ids), FIRST_ID + sheet["received"]))
 
     def test_an_unknown_property_is_a_fault_of_the_configuration(self, rig: Rig) -> None:
         """librdkafka's properties pass through; one that it does not know is named, before anything is opened."""

@@ -13,6 +13,7 @@ from faults.harness import FIRST_TIME_MS, LOGGER, TOPIC, Bench, Observer, produc
 from k2.errors import EXIT_CONFIGURATION, ConfigurationError
 from k2.ingestion.adapters.kafka import KafkaSink
 from k2.ingestion.adapters.kafka_faults import BrokerUnavailableError, ClientFaults
+from k2.ingestion.adapters.kafka_producers import RENEWAL_DELAYS_NS, Renewals
 from k2.ingestion.adapters.kafka_statistics import read_statistics
 from k2.ingestion.core.outcome import Reason, WriteOutcome
 from kit.mock_kafka import MockKafka
@@ -95,33 +96,101 @@ class TestDelivery:
 
 class TestFatal:
     @pytest.fixture
-    def broken(self, mock: MockKafka) -> Bench:
-        """A producer that lost its sequence with one batch in flight, records in its queue and more in the overflow."""
-        bench = Bench(mock.bootstrap, batch_num_messages=10, queue_buffering_max_messages=40, max_in_flight=1)
+    def now_ns(self) -> list[int]:
+        """The sink's clock, which the test sets."""
+        return [0]
+
+    @pytest.fixture
+    def bench(self, mock: MockKafka, now_ns: list[int]) -> Bench:
+        bench = Bench(
+            mock.bootstrap,
+            clock_ns=lambda: now_ns[0],
+            batch_num_messages=10,
+            queue_buffering_max_messages=40,
+            max_in_flight=1,
+        )
         bench.send(1)
         bench.drain()
-        mock.set_delay(50)
-        mock.answer_with("OUT_OF_ORDER_SEQUENCE_NUMBER")
-        bench.send(60)
-        bench.poll_until(lambda: bool(bench.sink.fatal))
         return bench
 
-    def test_it_is_reported_once_with_its_code(self, broken: Bench) -> None:
-        """The first fatal error is told, by name, and stays to be read."""
-        broken.send(1)
-        broken.poll()
-        assert broken.observer.fatal == ["OUT_OF_ORDER_SEQUENCE_NUMBER"]
-        assert broken.sink.fatal.startswith("OUT_OF_ORDER_SEQUENCE_NUMBER: ")
+    def break_it(self, mock: MockKafka, bench: Bench, records: int = 60) -> None:
+        """The producer loses its sequence with one batch in flight, records in its queue and more in the overflow."""
+        mock.set_delay(50)
+        mock.answer_with("OUT_OF_ORDER_SEQUENCE_NUMBER")
+        met = len(bench.observer.renewals), bench.sink.fatal
+        bench.send(records)
+        bench.poll_until(lambda: bench.sink._broken is not None or (len(bench.observer.renewals), bench.sink.fatal) != met)
+        mock.set_delay(0)
 
-    def test_nothing_is_lost_with_the_producer(self, broken: Bench) -> None:
-        """What librdkafka had is letters of unknown outcome, what waited with us never written; sending on raises nothing."""
-        broken.send(5)
-        broken.sink.abandon()
-        broken.assert_balanced()
-        unknown = [record.value for record, verdict in broken.observer.letters if verdict.written is WriteOutcome.UNKNOWN]
-        assert sorted(broken.observer.dead_values) == [record.value for record in broken.sent[1:]]
-        assert sorted(unknown) == [record.value for record in broken.sent[1:41]]
-        assert (broken.sink.in_flight, broken.sink.delivered) == (0, 1)
+    def test_a_new_producer_sends_what_the_broken_one_held(self, mock: MockKafka, bench: Bench) -> None:
+        """After a fatal error everything arrives, in order, and what may have been written before says that it comes late."""
+        self.break_it(mock, bench)
+        bench.send(5)
+        bench.drain()
+        assert bench.stored_values() == [record.value for record in bench.sent]
+        [(code, carried_over)] = bench.observer.renewals
+        assert code == "OUT_OF_ORDER_SEQUENCE_NUMBER"
+        assert 60 <= carried_over <= 65
+        assert (bench.sink.renewals.count, bench.sink.dead, bench.sink.fatal, bench.observer.fatal) == (1, 0, "", [])
+        headers = [record.headers for record in bench.stored()]
+        assert headers == [{}] + [{"k2-source": b"late"}] * 40 + [{}] * 25
+        assert [record.timestamp_ms for record in bench.stored()] == [record.timestamp_ms for record in bench.sent]
+
+    def test_too_many_in_a_short_time_are_the_end(self, mock: MockKafka, bench: Bench, now_ns: list[int]) -> None:
+        """Each further new producer is longer in coming; after three of them the error is told once, and stays to be read."""
+        for _ in RENEWAL_DELAYS_NS:
+            self.break_it(mock, bench, records=10)
+            now_ns[0] += RENEWAL_DELAYS_NS[-1]
+            bench.drain()
+        assert (bench.sink.fatal, len(bench.observer.renewals)) == ("", len(RENEWAL_DELAYS_NS))
+        self.break_it(mock, bench, records=10)
+        bench.send(1)
+        bench.poll()
+        assert bench.observer.fatal == ["OUT_OF_ORDER_SEQUENCE_NUMBER"]
+        assert bench.sink.fatal.startswith("OUT_OF_ORDER_SEQUENCE_NUMBER: ")
+
+    def test_nothing_is_lost_at_the_end_either(self, mock: MockKafka, bench: Bench, now_ns: list[int]) -> None:
+        """What the last producer had is letters of unknown outcome, what waited with us never written; sending raises nothing."""
+        for _ in RENEWAL_DELAYS_NS:
+            bench.sink.renewals.note(now_ns[0])
+        self.break_it(mock, bench)
+        bench.send(5)
+        bench.sink.abandon()
+        bench.assert_balanced()
+        unknown = [record.value for record, verdict in bench.observer.letters if verdict.written is WriteOutcome.UNKNOWN]
+        assert sorted(bench.observer.dead_values) == [record.value for record in bench.sent[1:]]
+        assert sorted(unknown) == [record.value for record in bench.sent[1:41]]
+        assert (bench.sink.in_flight, bench.sink.delivered) == (0, 1)
+
+    def test_an_end_while_a_new_producer_is_awaited_loses_nothing(self, mock: MockKafka, bench: Bench, now_ns: list[int]) -> None:
+        """Told to stop between a fatal error and the new producer, every record becomes a letter."""
+        bench.sink.renewals.note(now_ns[0])
+        self.break_it(mock, bench)
+        assert (bench.observer.renewals, bench.sink.fatal) == ([], "")
+        bench.sink.abandon()
+        bench.assert_balanced()
+        assert sorted(bench.observer.dead_values) == [record.value for record in bench.sent[1:]]
+
+
+class TestRenewals:
+    @pytest.mark.parametrize(
+        ("at_s", "asked_at_s", "next_at_s"),
+        [
+            pytest.param([], 7, 7, id="the-first-at-once"),
+            pytest.param([0], 7, 12, id="the-second-later"),
+            pytest.param([0, 5], 40, 70, id="the-third-much-later"),
+            pytest.param([0, 5, 70], 100, None, id="the-fourth-never"),
+            pytest.param([0, 5, 70], 601, 631, id="what-is-long-past-does-not-count"),
+            pytest.param([0, 5, 70], 700, 700, id="nor-do-all"),
+        ],
+    )
+    def test_when(self, at_s: list[int], asked_at_s: int, next_at_s: int | None) -> None:
+        """How soon a producer is made anew depends on how many there were in the last ten minutes."""
+        renewals = Renewals()
+        for at in at_s:
+            renewals.note(at * SECOND_NS)
+        at_ns = renewals.next_at_ns(asked_at_s * SECOND_NS)
+        assert at_ns == (None if next_at_s is None else next_at_s * SECOND_NS)
 
 
 class TestAbandoning:

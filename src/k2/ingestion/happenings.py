@@ -180,6 +180,10 @@ class Happenings:
     def broker_back(self, away_s: float, waiting: int) -> None:
         self._log.info("Broker answers again", away_s=round(away_s, 1), waiting=waiting)
 
+    def producer_renewed(self, code: str, text: str, carried_over: int) -> None:
+        line = "Producer made anew after a fatal error: what it held is sent again"
+        self._log.error(line, code=code, error=text, records=carried_over)
+
     def fatal_error(self, code: str, text: str) -> None:
         self._log.critical("Fatal producer error", code=code, error=text)
 

@@ -126,6 +126,9 @@ class Supervisor:
     def client_error(self, code: str, text: str) -> None:
         self._happenings.client_error(code, text)
 
+    def renewed(self, code: str, text: str, carried_over: int) -> None:
+        self._happenings.producer_renewed(code, text, carried_over)
+
     def fatal_error(self, code: str, text: str) -> None:
         self._happenings.fatal_error(code, text)
         self._end(f"the Kafka producer is of no use any more: {code}: {text}")

@@ -104,6 +104,8 @@ CATALOGUE: tuple[MetricRow, ...] = (
               lambda r: r.records_unaccounted),
     MetricRow("k2_records_retried_alone", "counter", "Records produced once more alone because the broker refused their batch.",
               lambda r: r.sink.retried_alone),
+    MetricRow("k2_producer_renewals", "counter", "Times that the producer was made anew after a fatal error.",
+              lambda r: r.sink.renewals.count),
     MetricRow("k2_overflow_records", "gauge", "Records that wait because librdkafka's queue is full or the topic refuses them.",
               lambda r: r.sink.overflow),
     MetricRow("k2_producer_queue_messages", "gauge", "Messages in librdkafka's queue, as of its last statistics.",

@@ -1,9 +1,10 @@
 """
-The producer: the only importer of confluent_kafka's Producer, and the only place that knows what became of a record.
+The way into Kafka, and the only place that knows what became of a record.
 
 Records leave in the order in which they came. What librdkafka's queue does not take waits here; what a broker refuses as part
-of a batch is produced once more alone; what nothing is wrong with is held and tried again, before anything newer. Nothing
-here blocks: `send` returns at once, and callbacks run inside `poll` on the event loop's thread.
+of a batch is produced once more alone; what nothing is wrong with is held and tried again, before anything newer. A producer
+that broke for good is made anew, and gets what the old one held. Nothing here blocks: `send` returns at once, and callbacks run
+inside `poll` on the event loop's thread.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any, Protocol
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer, libversion
+from confluent_kafka import KafkaError, KafkaException, Message, libversion
 
-from k2.ingestion.adapters.kafka_faults import open_client
+from k2.ingestion.adapters.kafka_producers import Producers, Renewals
 from k2.ingestion.adapters.kafka_reports import Report, Shipment
 from k2.ingestion.adapters.kafka_statistics import ProducerStatistics, read_statistics
+from k2.ingestion.core.broker_watch import BrokerWatch
 from k2.ingestion.core.delivery import NEVER_HANDED_OVER, Fate, Verdict, in_doubt, verdict_on
 from k2.ingestion.core.outcome import Record, WriteOutcome
 from k2.ingestion.core.pipeline import LATE_HEADERS
 from k2.ingestion.core.tally import NS_PER_SECOND, DurationTally
 
 LIBRDKAFKA_VERSION = libversion()[0]
-STATISTICS_INTERVAL_MS = 2_000
 HOLD_RETRY_NS = NS_PER_SECOND
 SLOW_ANSWER_NS = 3 * NS_PER_SECOND  # a broker that takes longer, once a batch was sent, is taken for lost
 REPORTS_WAIT_S = 1.0  # after a purge the reports are there at once
@@ -42,6 +43,7 @@ class DeliveryObserver(Protocol):
 
     def delivery_failed(self, code: str, text: str) -> None: ...
     def client_error(self, code: str, text: str) -> None: ...
+    def renewed(self, code: str, text: str, carried_over: int) -> None: ...
     def fatal_error(self, code: str, text: str) -> None: ...
     def undeliverable(self, record: Record, verdict: Verdict, error: str, attempts: int) -> None: ...
 
@@ -51,7 +53,7 @@ class KafkaSink:
     Produces records and keeps their ledger.
 
     `in_flight` is every record that was sent and whose fate is not known yet, wherever it waits. `delivered` and `dead` are
-    final. `overflow` counts what waits here because librdkafka has no room.
+    final. `overflow` counts what waits here because librdkafka has no room. `renewals` counts producers made anew.
     """
 
     def __init__(
@@ -62,34 +64,30 @@ class KafkaSink:
         *,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        self._config = dict(config)
-        self._slow_answer_ns = SLOW_ANSWER_NS + round(float(config.get("linger.ms", 0)) * 1_000_000)
-        self._observer, self._logger, self._clock_ns = observer, logger, clock_ns
-        self._producer = self._new_producer({"statistics.interval.ms": STATISTICS_INTERVAL_MS, "stats_cb": self._on_statistics})
-        self._produce = self._producer.produce
-        self._producers = [self._producer]
-        self._lone_producer: Producer | None = None
+        self._observer, self._clock_ns = observer, clock_ns
+        self._producers = Producers(config, logger, on_error=self._on_client_error, on_statistics=self._on_statistics)
+        self._produce = self._producers.produce
+        self.renewals = Renewals()
         self._waiting: deque[Shipment] = deque()
         self._failed: list[tuple[int, Shipment]] = []  # with the serial number of the try that failed
         self._delivered_before_hold = 0
         self._retry_at_ns = 0
         self._must_wait = False  # something older waits, so nothing may pass it
         self._abandoned = False
+        self._broken: KafkaError | None = None  # the fatal error of a producer that is to be made anew
+        self._renew_at_ns = 0
         self._fatal = ""
         self.now_ns = clock_ns()
         self.accepted = self.reported = self.delivered = self.dead = self.retried_alone = 0
         self.latency = DurationTally(LATENCY_BOUNDS_S)
         self.error_codes: Counter[str] = Counter()
         self.statistics = ProducerStatistics()
-        self._acknowledged_at_ns = self.now_ns
-        self._broker_lost_since_ns: int | None = None
-
-    def _new_producer(self, extra: Mapping[str, Any]) -> Producer:
-        return open_client(Producer, {**self._config, **extra, "error_cb": self._on_client_error}, self._logger)
+        linger_ns = round(float(config.get("linger.ms", 0)) * 1_000_000)
+        self._broker = BrokerWatch(SLOW_ANSWER_NS + linger_ns, self.now_ns)
 
     @property
     def fatal(self) -> str:
-        """The text of the error after which the producer is of no use any more, or empty."""
+        """The text of the error after which even a new producer would be of no use, or empty."""
         return self._fatal
 
     @property
@@ -102,15 +100,8 @@ class KafkaSink:
 
     @property
     def broker_lost_for_s(self) -> float:
-        """
-        How long no broker was there: no connection is up, or nothing that we sent is acknowledged.
-
-        A broker that hangs keeps its connections up, and one that is gone while nothing is sent shows in no acknowledgement:
-        so both are looked at.
-        """
-        unanswered_ns = self.now_ns - self._acknowledged_at_ns
-        lost_ns = 0 if self._broker_lost_since_ns is None else self.now_ns - self._broker_lost_since_ns
-        return max(lost_ns, unanswered_ns if unanswered_ns > self._slow_answer_ns else 0) / NS_PER_SECOND
+        """How long no broker was there: no connection is up, or nothing that we sent is acknowledged."""
+        return self._broker.lost_for_ns(self.now_ns) / NS_PER_SECOND
 
     def begin_read(self) -> int:
         """The time, in nanoseconds of our clock, from which the records of a read of the socket are timed."""
@@ -144,7 +135,7 @@ class KafkaSink:
         """librdkafka itself would not take the record. False when it is to wait for better times."""
         self.error_codes[error.name()] += 1
         if error.fatal():
-            self._became_fatal(error)
+            self._broke(error)
             return False
         verdict = verdict_on(error.name(), alone=True)
         if verdict.fate is Fate.HOLD:
@@ -156,30 +147,24 @@ class KafkaSink:
     def poll(self) -> None:
         """Serve delivery reports and librdkafka's other callbacks, then move what waits."""
         self.now_ns = self._clock_ns()
-        delivered_before, lost_before_ns = self.delivered, self._broker_lost_since_ns
-        for producer in self._producers:
-            self._poll(producer)
-        if self.delivered != delivered_before or not self.in_flight:
-            self._acknowledged_at_ns = self.now_ns
-        if self.delivered != delivered_before and self._broker_lost_since_ns == lost_before_ns:
-            self._broker_lost_since_ns = None  # an acknowledgement proves it, seconds before the next statistics do
+        delivered_before = self.delivered
+        self._producers.poll()
+        if self._broken is not None and not self._fatal and self.now_ns >= self._renew_at_ns:
+            self._renew(self._broken)
+        if not self.in_flight:
+            self._broker.nothing_awaited(self.now_ns)
+        if self.delivered != delivered_before:
+            self._broker.acknowledged(self.now_ns)
         if self._must_wait:
             self._pump()
 
     def flush(self) -> None:
         """Poll, and let batches go that still wait to fill up. Blocks for some hundredths of a second at most."""
-        for producer in self._producers:
-            self._flush(producer, FLUSH_SLICE_S)
+        self._producers.flush(FLUSH_SLICE_S)
         self.poll()
 
-    def _poll(self, producer: Producer) -> None:
-        try:
-            producer.poll(0)
-        except KafkaException as exception:
-            self._on_client_error(exception.args[0])
-
     def _pump(self) -> None:
-        if self.now_ns < self._retry_at_ns:
+        if self.now_ns < self._retry_at_ns or self._broken is not None:
             return
         # Held records go first, in their order, once the outcome of all that was sent with them is known.
         if self._failed and self.accepted == self.reported:
@@ -195,9 +180,11 @@ class KafkaSink:
     def _take_back_held(self) -> None:
         self._failed.sort(key=itemgetter(0))
         held = [shipment for _, shipment in self._failed]
-        # Where anything was delivered meanwhile, a younger record of the same key may be among it: then they come late.
-        if self.delivered != self._delivered_before_hold:
-            for shipment in held:
+        # Where anything was delivered meanwhile, a younger record of the same key may be among it: then they come late. One that
+        # may be in the topic already comes late as well: behind all that was written after it.
+        overtaken = self.delivered != self._delivered_before_hold
+        for shipment in held:
+            if overtaken or shipment.maybe_written:
                 shipment.record.headers = shipment.record.headers or LATE_HEADERS
         self._waiting.extendleft(reversed(held))
         self._failed.clear()
@@ -207,14 +194,16 @@ class KafkaSink:
         code = error.name()
         self.error_codes[code] += 1
         if error.fatal():
-            self._became_fatal(error)
+            self._broke(error)
         self._observer.delivery_failed(code, error.str())
         verdict = verdict_on(code, alone=report.alone)
         if report.maybe_written:
             verdict = in_doubt(verdict)
         record = report.record_of(message)
         shipment = Shipment(record, report.received_at_ns, verdict.written is WriteOutcome.UNKNOWN, report.attempts)
-        if verdict.fate is Fate.DEAD:
+        if self._broken is not None and not self._abandoned:
+            self._hold(shipment, report.serial)  # whatever it failed of: the producer is done for, the record is not
+        elif verdict.fate is Fate.DEAD:
             self._bury(record, verdict, error, report.attempts)
         elif verdict.fate is Fate.ALONE and not self._abandoned:
             self._send_alone(shipment, report.serial)
@@ -229,16 +218,13 @@ class KafkaSink:
         self._must_wait = True
 
     def _send_alone(self, shipment: Shipment, serial: int) -> None:
-        if self._lone_producer is None:
-            self._lone_producer = self._new_producer({"batch.num.messages": 1, "linger.ms": 0})
-            self._producers.append(self._lone_producer)
         self.retried_alone += 1
         record = shipment.record
         record.headers = record.headers or LATE_HEADERS  # it comes after younger ones now, and says so
         at_ns, time_ms, headers, tries = shipment.received_at_ns, record.timestamp_ms, record.headers, shipment.attempts + 1
         report = Report(self, self.accepted, at_ns, time_ms, headers, shipment.maybe_written, tries, alone=True)
         try:
-            self._lone_producer.produce(record.topic, record.value, record.key, -1, report, None, time_ms, headers)
+            self._producers.produce_alone(record.topic, record.value, record.key, -1, report, None, time_ms, headers)
         except (BufferError, KafkaException) as exception:
             self._observer.client_error("_QUEUE_FULL", str(exception))
             self._hold(shipment, serial)
@@ -252,8 +238,7 @@ class KafkaSink:
     def abandon(self) -> None:
         """Give up on everything that is still in flight: each record is reported as undeliverable. Blocks until that is done."""
         self._abandoned = True
-        for producer in self._producers:
-            producer.purge(in_queue=True, in_flight=True, blocking=True)
+        self._producers.purge()
         self._serve_all_reports()
         self._take_back_held()
         while self._waiting:
@@ -267,32 +252,48 @@ class KafkaSink:
         reported_before = -1
         while self.reported not in {self.accepted, reported_before}:
             reported_before = self.reported
-            for producer in self._producers:
-                self._flush(producer, REPORTS_WAIT_S)
+            self._producers.flush(REPORTS_WAIT_S)
 
-    def _flush(self, producer: Producer, at_most_s: float) -> None:
-        try:
-            producer.flush(at_most_s)
-        except KafkaException as exception:
-            self._on_client_error(exception.args[0])
+    def _broke(self, error: KafkaError) -> None:
+        """The producer takes nothing any more: plan a new one, or say that there were too many."""
+        if self._broken is not None:
+            return
+        self._broken, self._must_wait = error, True
+        renew_at_ns = self.renewals.next_at_ns(self._clock_ns())
+        if renew_at_ns is None:
+            self._became_fatal(error)
+        else:
+            self._renew_at_ns = renew_at_ns
+
+    def _renew(self, error: KafkaError) -> None:
+        """Take back what the broken producer held, and give it to a new one. Blocks for some hundredths of a second."""
+        self._producers.purge()
+        self._serve_all_reports()
+        if self.reported != self.accepted:
+            self._became_fatal(error)  # records that nobody reports on can be neither kept nor sent again
+            return
+        self._producers.renew()
+        self._produce = self._producers.produce
+        self.renewals.note(self.now_ns)
+        self._broken, self._retry_at_ns = None, 0
+        self._observer.renewed(error.name(), error.str(), self.overflow)
 
     def _became_fatal(self, error: KafkaError) -> None:
-        if not self._fatal:
-            self._fatal = f"{error.name()}: {error.str()}"
-            self._observer.fatal_error(error.name(), error.str())
+        self._fatal = f"{error.name()}: {error.str()}"
+        self._observer.fatal_error(error.name(), error.str())
 
     def _on_client_error(self, error: KafkaError) -> None:
         code = error.name()
         self.error_codes[code] += 1
         if error.fatal():
-            self._became_fatal(error)
-        if code == "_ALL_BROKERS_DOWN" and self._broker_lost_since_ns is None:
-            self._broker_lost_since_ns = self.now_ns
+            self._broke(error)
+        if code == "_ALL_BROKERS_DOWN":
+            self._broker.disconnected(self.now_ns)
         self._observer.client_error(code, error.str())
 
     def _on_statistics(self, text: str) -> None:
         self.statistics = read_statistics(text)
         if self.statistics.any_broker_up:
-            self._broker_lost_since_ns = None
-        elif self._broker_lost_since_ns is None:
-            self._broker_lost_since_ns = self.now_ns
+            self._broker.connected()
+        else:
+            self._broker.disconnected(self.now_ns)
