@@ -1,5 +1,5 @@
 """
-Write the parts of the documentation that follow from the code: blocks of the README and the data dictionary.
+Write the parts of the documentation that follow from the code: the data dictionary, and blocks of the README and other pages.
 
     python scripts/generate_docs.py            write what is out of date
     python scripts/generate_docs.py --check    name what is out of date and end with 1
@@ -20,7 +20,7 @@ from k2.ingestion.reference import table_row
 
 ROOT = Path(__file__).resolve().parents[1]
 DICTIONARY = "docs/reference/data-dictionary-v2.md"
-FILES_WITH_BLOCKS = ("README.md",)
+FILES_WITH_BLOCKS = ("README.md", "docs/reference/errors.md")
 
 BLOCK = re.compile(r"(?P<begin><!-- generated: (?P<name>[a-z-]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
 
@@ -40,6 +40,7 @@ PREFACE = """\
 | Subject | the topic's name with `-value` behind it; compatibility BACKWARD at least |
 | Kafka timestamp | the exchange's time in milliseconds, so retention counts from the trade and not from its arrival |
 | Headers | none on a record in its order; `k2-source: late` on one that may come after younger ones of its key |
+| | `k2-source: replay`, and `k2-dead-letter` with a letter's id, on one that was replayed from the dead letters |
 
 Times are UTC, in microseconds since 1970-01-01. The exchange states milliseconds, so the last three digits of its times are zero.
 A decimal is the unscaled integer as big-endian two's complement in as few bytes as hold it; the scale is in the schema. Nothing
@@ -48,8 +49,9 @@ is rounded: a number that does not fit exactly makes a dead letter.
 Within a key, `source_sequence` rises from record to record, apart from records that carry a `k2-source` header. The value `late`
 has three causes: the event arrived after younger ones and fills a gap that they had opened; Kafka refused the batch that the
 record was in, and it was produced once more alone; or the record was held back after a failed delivery, and younger ones may have
-overtaken it. Its place is the one that `source_sequence` gives. The value `backfill` is reserved for gaps that are refilled over
-REST, which this version does not do yet. After a crash a record may come twice, both times with the same `message_id`.
+overtaken it. The value `replay` is that of a record that was a dead letter before. The place of either is the one that
+`source_sequence` gives. The value `backfill` is reserved for gaps that are refilled over REST, which this version does not do.
+After a crash a record may come twice, both times with the same `message_id`.
 """
 
 
@@ -64,6 +66,7 @@ def rendered_by(module: str, function: str) -> Renderer:
 BLOCKS: dict[str, Renderer] = {
     "options": rendered_by("k2.ingestion.reference", "options_table"),
     "metrics": rendered_by("k2.ingestion.telemetry", "metrics_table"),
+    "broker-codes": rendered_by("k2.ingestion.delivery_reference", "delivery_codes_table"),
 }
 
 

@@ -2,12 +2,49 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
+import pytest
+
+from integration.secured import Files, GuardedBroker, SecureBroker, SecureRelay, broker_properties, served
+
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Iterator
+
+    from kit.kafka import KafkaBroker
+    from kit.registry import SchemaRegistry
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Called for the tests of this directory only."""
     item.add_marker("real")
+
+
+@pytest.fixture(scope="session")
+def secure_files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    files = Files(tmp_path_factory.mktemp("secure"))
+    files.write()
+    return files
+
+
+@pytest.fixture(scope="session")
+def secure_broker(secure_files: Files) -> Iterator[KafkaBroker]:
+    """A broker with a listener that asks for a log-in (`LOGIN`) and one that asks for a certificate (`MUTUAL`)."""
+    listeners = {"LOGIN": "SASL_SSL", "MUTUAL": "SSL"}
+    with SecureBroker(listeners=listeners, extra_properties=broker_properties(secure_files)) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def secure_relay(secure_files: Files, registry: SchemaRegistry) -> Iterator[SecureRelay]:
+    """The registry behind TLS and a log-in."""
+    with served(SecureRelay(registry.url, secure_files.server_tls())) as relay:
+        yield relay
+
+
+@pytest.fixture(scope="session")
+def guarded_broker(secure_files: Files) -> Iterator[GuardedBroker]:
+    """A broker that allows those on its log-in listeners nothing but what `allow` has given them."""
+    with closing(GuardedBroker(secure_files)) as broker:
+        yield broker.start()

@@ -81,6 +81,10 @@ class RunningExchange:
     def rest_url(self) -> str:
         return self._exchange.rest_url
 
+    @property
+    def port(self) -> int:
+        return int(self.ws_url.rpartition(":")[2])
+
     def inject(self, *faults: Fault) -> None:
         """Let faults happen, in this order; returns when they have struck."""
         for fault in faults:

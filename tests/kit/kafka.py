@@ -6,8 +6,15 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, and exported without saying so
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    OffsetSpec,
+    ResourceType,
+)
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from kit import jars
@@ -104,6 +111,13 @@ class KafkaBroker(Server):
         admin.create_topics([new])[name].result(ADMIN_TIMEOUT_S)
         self._wait_for_partitions(name, partitions)
 
+    def set_topic(self, name: str, property_name: str, value: str) -> None:
+        """Change one property of a topic."""
+        entry = ConfigEntry(property_name, value, incremental_operation=AlterConfigOpType.SET)
+        changed = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry])
+        admin = self._admin()
+        admin.incremental_alter_configs([changed])[changed].result(ADMIN_TIMEOUT_S)
+
     def delete_topic(self, name: str) -> None:
         admin = self._admin()
         admin.delete_topics([name])[name].result(ADMIN_TIMEOUT_S)
@@ -118,6 +132,13 @@ class KafkaBroker(Server):
         """How many partitions a topic has that can be written to; 0 if there is no such topic."""
         topic = self._admin().list_topics(topic=name, timeout=ADMIN_TIMEOUT_S).topics[name]
         return 0 if topic.error else sum(partition.leader >= 0 for partition in topic.partitions.values())
+
+    def count(self, name: str) -> int:
+        """How many records were written to a topic, aborted ones and markers of transactions among them."""
+        admin = self._admin()
+        metadata = admin.list_topics(topic=name, timeout=ADMIN_TIMEOUT_S).topics[name]
+        asked = {TopicPartition(name, partition): OffsetSpec.latest() for partition in metadata.partitions}  # type: ignore[no-untyped-call]
+        return sum(future.result(ADMIN_TIMEOUT_S).offset for future in admin.list_offsets(asked).values())
 
     def topics(self) -> set[str]:
         """The names of all topics, Kafka's own aside."""

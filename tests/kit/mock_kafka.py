@@ -15,7 +15,7 @@ import confluent_kafka
 from confluent_kafka import KafkaError
 
 BROKER = 1
-PRODUCE = 0  # the request's number in Kafka's protocol
+PRODUCE, INIT_PRODUCER_ID = 0, 22  # the requests' numbers in Kafka's protocol
 _PRODUCER = 0  # rd_kafka_type_t
 _ERROR_TEXT_BYTES = 512
 
@@ -41,7 +41,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
 }
 
 
-def _librdkafka() -> ctypes.CDLL:
+def librdkafka() -> ctypes.CDLL:
     """The library that the wheel of confluent-kafka brings and Python has loaded already."""
     folder = Path(confluent_kafka.__file__).parents[1] / "confluent_kafka.libs"
     library = ctypes.CDLL(str(next(folder.glob("librdkafka-*.so*"))))
@@ -60,7 +60,7 @@ class MockKafka:
     """
 
     def __init__(self) -> None:
-        self._library = _librdkafka()
+        self._library = librdkafka()
         self._client = self._new_client()
         self._cluster = self._library.rd_kafka_mock_cluster_new(self._client, 1)
         self._library.rd_kafka_mock_start_request_tracking(self._cluster)
@@ -69,18 +69,18 @@ class MockKafka:
     def create_topic(self, name: str, partitions: int = 1) -> None:
         self._check(self._library.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 1))
 
-    def answer_with(self, *codes: str) -> None:
+    def answer_with(self, *codes: str, request: int = PRODUCE) -> None:
         """
-        Answer the next Produce requests with these errors, one each: `KafkaError` names, "NO_ERROR" for a request that succeeds.
+        Answer the next requests of a kind with these errors, one each: `KafkaError` names, "NO_ERROR" for one that succeeds.
 
-        What is not used up waits for later requests, until `forgive`.
+        What is not used up waits for later requests; for Produce requests until `forgive`.
         """
         numbers = [int(getattr(KafkaError, code)) for code in codes]
         array = (ctypes.c_int * len(numbers))(*numbers)
-        self._library.rd_kafka_mock_push_request_errors_array(self._cluster, PRODUCE, len(numbers), array)
+        self._library.rd_kafka_mock_push_request_errors_array(self._cluster, request, len(numbers), array)
 
     def forgive(self) -> None:
-        """Answer all requests well from now on."""
+        """Answer all Produce requests well from now on."""
         self._library.rd_kafka_mock_clear_request_errors(self._cluster, PRODUCE)
 
     @property

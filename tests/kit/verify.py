@@ -101,7 +101,7 @@ def _poll_to_the_end(consumer: Consumer, topic: str, count: int, deadline: float
     while len(at_end) < len(partitions) or len(messages) < count:
         if time.monotonic() > deadline:
             raise AssertionError(f"{topic}: {len(messages)} records came, {count or 'all'} were waited for")
-        for message in consumer.consume(1_000, timeout=0.1):
+        for message in consumer.consume(1_000, timeout=0.01):
             _sort_in(message, messages, at_end)
     return messages
 

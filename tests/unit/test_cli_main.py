@@ -71,6 +71,13 @@ def test_an_error_of_ours_is_a_line_for_each_fault_and_its_exit_code(
     assert capsys.readouterr().err.splitlines() == [f"k2 fail: {fault}" for fault in faults]
 
 
+def test_an_error_cannot_command_the_terminal(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its text may name what came from outside, a topic or a file; it stays one line of plain characters."""
+    install("fail", r"raise UnavailableError('topic \x1b[2J\nk2 fail: all is well')")
+    assert main(["fail"]) == 69
+    assert capsys.readouterr().err == "k2 fail: topic \\x1b[2J\\nk2 fail: all is well\n"
+
+
 def test_an_interrupt_ends_quietly(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
     """Ctrl-C ends with the code that shells expect and without a traceback."""
     install("wait", "raise KeyboardInterrupt")

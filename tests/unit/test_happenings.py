@@ -198,3 +198,19 @@ class TestFailures:
             ("not_utf8", None),
             ("not_json", 2),
         ]
+
+
+@pytest.mark.parametrize(
+    ("detail", "advised"),
+    [
+        pytest.param("certificate verify failed: self-signed certificate in certificate chain", True, id="self-signed"),
+        pytest.param("certificate verify failed: unable to get local issuer certificate", True, id="unknown-authority"),
+        pytest.param("certificate verify failed: certificate has expired", False, id="expired"),
+        pytest.param("Hostname mismatch, certificate is not valid for '127.0.0.1'", False, id="wrong-host"),
+        pytest.param("[SSL: WRONG_VERSION_NUMBER] wrong version number", False, id="plain-port"),
+    ],
+)
+def test_an_authority_is_advised_where_it_is_the_matter(detail: str, advised: bool) -> None:
+    """Naming an authority helps against an unknown one, and against nothing else that is wrong with a certificate."""
+    _, [line] = told(lambda h: h.connect_failed(ConnectFailure.TLS, detail, 1.0))
+    assert ("--ws-ca" in line["detail"]) is advised

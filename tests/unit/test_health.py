@@ -57,6 +57,12 @@ def test_healthy_answer_has_the_runbooks_five_keys() -> None:
             ["schema ids come from the copy on disk, the registry did not answer at the start"],
             id="pinned-schemas",
         ),
+        pytest.param(
+            {"held_code": "TOPIC_AUTHORIZATION_FAILED"},
+            Status.DEGRADED,
+            ["Kafka takes no records now (TOPIC_AUTHORIZATION_FAILED): they wait, in order"],
+            id="held",
+        ),
         pytest.param({"unknown_symbols": ("XYZ",)}, Status.DEGRADED, ["the exchange does not know XYZ"], id="unknown-symbol"),
         pytest.param(
             {"back_pressure": True}, Status.DEGRADED, ["reading is paused until the broker has taken what is queued"], id="paused"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError
 
-from k2.ingestion.core.delivery import Fate, verdict_on
+from k2.ingestion.core.delivery import Concern, Fate, verdict_on
 from k2.ingestion.core.outcome import EVENT_FAILURES, ControlKind, IgnoreReason, Origin, Reason, Stage, WriteOutcome
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
@@ -55,7 +55,7 @@ METRIC = re.compile(r"(binance|kafka|k2)_[a-z0-9_]+")
 METRIC_WITH_UNIT = re.compile(
     r"(binance|kafka|k2)_[a-z0-9_]+_(total|seconds|bytes|ratio|info|bucket|sum|count|timestamp_seconds)"
 )
-CLOSED_SETS = [Origin, Stage, Reason, WriteOutcome, IgnoreReason, ControlKind, Fate]
+CLOSED_SETS = [Origin, Stage, Reason, WriteOutcome, IgnoreReason, ControlKind, Concern, Fate]
 
 
 @cache

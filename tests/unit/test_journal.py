@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from k2.ingestion.adapters import journal as journal_module
-from k2.ingestion.adapters.journal import DailyJournal, JournalUnwritableError, read_lines
+from k2.ingestion.adapters.journal import DailyJournal, JournalUnwritableError, read_lines, size_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -305,3 +305,29 @@ def test_reading_ends_where_the_file_ended(tmp_path: Path) -> None:
     with path.open("ab") as file:
         file.write(b"three\n")
     assert list(lines) == [(4, b"two")]
+
+
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        pytest.param(b"12345\n1\n", [(0, b"12345"), (6, b"1")], id="just-fits"),
+        pytest.param(b"123456\n1\n", [(0, b"123456"), (7, b"1")], id="one-too-many"),
+        pytest.param(b"1\n" + b"x" * 5_000_000 + b"\n2\n", [(0, b"1"), (2, b"xxxxxx"), (5_000_003, b"2")], id="far-too-long"),
+        pytest.param(b"x" * 50, [(0, b"xxxxxx")], id="and-never-ended"),
+    ],
+)
+def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path, content: bytes, lines: list[tuple[int, bytes]]) -> None:
+    """Of a line longer than the limit comes the beginning, recognisable by its length, and then the next line."""
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    assert list(read_lines(path, longest=5)) == lines
+
+
+def test_reading_ends_where_it_is_told(tmp_path: Path) -> None:
+    """A size taken before is a place to stop at, so that a reader does not meet what it appends itself."""
+    path = tmp_path / "file"
+    path.write_bytes(b"one\ntwo\n")
+    end = size_now(path)
+    with path.open("ab") as file:
+        file.write(b"three\n")
+    assert list(read_lines(path, end)) == [(0, b"one"), (4, b"two")]

@@ -13,10 +13,10 @@ from faults.harness import FIRST_TIME_MS, LOGGER, TOPIC, Bench, Observer, produc
 from k2.errors import EXIT_CONFIGURATION, ConfigurationError
 from k2.ingestion.adapters.kafka import KafkaSink
 from k2.ingestion.adapters.kafka_faults import BrokerUnavailableError, ClientFaults
-from k2.ingestion.adapters.kafka_producers import RENEWAL_DELAYS_NS, Renewals
+from k2.ingestion.adapters.kafka_producers import PERMISSION_DELAY_NS, RENEWAL_DELAYS_NS, Renewals
 from k2.ingestion.adapters.kafka_statistics import read_statistics
 from k2.ingestion.core.outcome import Reason, WriteOutcome
-from kit.mock_kafka import MockKafka
+from kit.mock_kafka import INIT_PRODUCER_ID, MockKafka
 from kit.ports import free_port
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class TestFatal:
     def test_nothing_is_lost_at_the_end_either(self, mock: MockKafka, bench: Bench, now_ns: list[int]) -> None:
         """What the last producer had is letters of unknown outcome, what waited with us never written; sending raises nothing."""
         for _ in RENEWAL_DELAYS_NS:
-            bench.sink.renewals.note(now_ns[0])
+            bench.sink.renewals.next_at_ns("_FATAL", now_ns[0])
         self.break_it(mock, bench)
         bench.send(5)
         bench.sink.abandon()
@@ -162,9 +162,24 @@ class TestFatal:
         assert sorted(unknown) == [record.value for record in bench.sent[1:41]]
         assert (bench.sink.in_flight, bench.sink.delivered) == (0, 1)
 
+    def test_a_missing_permission_is_waited_for(self, mock: MockKafka, now_ns: list[int]) -> None:
+        """The brokers refuse the producer its id, which is fatal to it: the records wait, and go when the brokers give one."""
+        mock.answer_with(*["CLUSTER_AUTHORIZATION_FAILED"] * 3, request=INIT_PRODUCER_ID)
+        bench = Bench(mock.bootstrap, clock_ns=lambda: now_ns[0])
+        bench.send(5)
+        for renewals in range(1, 4):
+            bench.poll_until(lambda: bench.sink._broken is not None)
+            assert (bench.sink.held_code, bench.sink.fatal) == ("CLUSTER_AUTHORIZATION_FAILED", "")
+            now_ns[0] += PERMISSION_DELAY_NS
+            bench.poll()
+            assert bench.sink.renewals.count == renewals
+        bench.drain()
+        assert bench.stored_values() == [record.value for record in bench.sent]
+        assert (bench.sink.held_code, bench.sink.dead) == ("", 0)
+
     def test_an_end_while_a_new_producer_is_awaited_loses_nothing(self, mock: MockKafka, bench: Bench, now_ns: list[int]) -> None:
         """Told to stop between a fatal error and the new producer, every record becomes a letter."""
-        bench.sink.renewals.note(now_ns[0])
+        bench.sink.renewals.next_at_ns("_FATAL", now_ns[0])
         self.break_it(mock, bench)
         assert (bench.observer.renewals, bench.sink.fatal) == ([], "")
         bench.sink.abandon()
@@ -174,23 +189,28 @@ class TestFatal:
 
 class TestRenewals:
     @pytest.mark.parametrize(
-        ("at_s", "asked_at_s", "next_at_s"),
+        ("met_at_s", "next_at_s"),
         [
-            pytest.param([], 7, 7, id="the-first-at-once"),
-            pytest.param([0], 7, 12, id="the-second-later"),
-            pytest.param([0, 5], 40, 70, id="the-third-much-later"),
-            pytest.param([0, 5, 70], 100, None, id="the-fourth-never"),
-            pytest.param([0, 5, 70], 601, 631, id="what-is-long-past-does-not-count"),
-            pytest.param([0, 5, 70], 700, 700, id="nor-do-all"),
+            pytest.param([7], 7, id="the-first-at-once"),
+            pytest.param([0, 7], 12, id="the-second-later"),
+            pytest.param([0, 5, 40], 70, id="the-third-much-later"),
+            pytest.param([0, 5, 70, 100], None, id="the-fourth-never"),
+            pytest.param([0, 5, 70, 601], 631, id="what-is-long-past-does-not-count"),
+            pytest.param([0, 5, 70, 700], 700, id="nor-do-all"),
         ],
     )
-    def test_when(self, at_s: list[int], asked_at_s: int, next_at_s: int | None) -> None:
-        """How soon a producer is made anew depends on how many there were in the last ten minutes."""
+    def test_when(self, met_at_s: list[int], next_at_s: int | None) -> None:
+        """How soon a producer is made anew depends on how many fatal errors there were in the last ten minutes."""
         renewals = Renewals()
-        for at in at_s:
-            renewals.note(at * SECOND_NS)
-        at_ns = renewals.next_at_ns(asked_at_s * SECOND_NS)
-        assert at_ns == (None if next_at_s is None else next_at_s * SECOND_NS)
+        planned = [renewals.next_at_ns("_FATAL", at_s * SECOND_NS) for at_s in met_at_s]
+        assert planned[-1] == (None if next_at_s is None else next_at_s * SECOND_NS)
+
+    def test_a_permission_is_waited_for(self) -> None:
+        """An operator can give it at any time, so there is no end to the tries."""
+        renewals = Renewals()
+        planned = [renewals.next_at_ns("CLUSTER_AUTHORIZATION_FAILED", at_s * SECOND_NS) for at_s in range(0, 100, 10)]
+        assert planned == [at_s * SECOND_NS + PERMISSION_DELAY_NS for at_s in range(0, 100, 10)]
+        assert renewals.next_at_ns("_FATAL", 100 * SECOND_NS) == 100 * SECOND_NS
 
 
 class TestAbandoning:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from k2.ingestion.core.letter_reader import UnreadableLetterError, read_letter
 from k2.ingestion.core.letters import (
+    MAX_DEPTH,
     MAX_ERROR_BYTES,
     TOO_DEEP,
     FailedRecord,
     encode_letter,
     original_message,
-    payload_of,
-    record_of,
 )
 from k2.ingestion.core.outcome import DeadLetter, Headers, Reason, Record, Stage, WriteOutcome
 
@@ -92,7 +94,7 @@ def test_record_letter_holds_the_record() -> None:
 
 def test_record_comes_back_out_of_its_letter() -> None:
     """Topic, key, value, timestamp and headers survive the way through the file."""
-    record = record_of(document_of(failed_record()))
+    record = read_letter(line_of(failed_record())).record
     headers: Headers = [("k2-source", b"late"), ("text", "ü".encode()), ("none", None)]
     assert record == Record("t", b"BTCUSDT", b"\x00\x01\xff", 1_700_000_000_000, headers)
 
@@ -105,7 +107,7 @@ def test_any_bytes_make_one_strict_line(payload: bytes, error: str, symbol: str)
     assert line.isascii()
     assert b"\n" not in line
     assert isinstance(document["original_message"], dict)
-    assert payload_of(document) == payload
+    assert read_letter(line).payload == payload
 
 
 _VALUES = st.recursive(
@@ -119,9 +121,9 @@ _VALUES = st.recursive(
 def test_any_object_is_an_original_message(event: dict[str, Any]) -> None:
     """NaN, infinities and lone surrogates in an object, which Python reads and writes gladly, do not reach the line."""
     frame = json.dumps(event).encode()
-    document = document_of(frame_letter(frame))
-    json.dumps(document["original_message"], ensure_ascii=False).encode("utf-8")
-    assert payload_of(document) == frame
+    letter = read_letter(line_of(frame_letter(frame)))
+    json.dumps(letter.original_message, ensure_ascii=False).encode("utf-8")
+    assert letter.payload == frame
 
 
 @given(st.dictionaries(st.text(st.characters()), _VALUES))
@@ -166,6 +168,7 @@ def test_deep_nesting_is_cut_for_jq() -> None:
     line = line_of(frame_letter(b'{"a":' * 300 + b"1" + b"}" * 300))
     assert line.decode().partition('"payload_kind"')[0].count("{") < 70
     assert TOO_DEEP.encode() in line
+    assert read_letter(line).original_message
 
 
 def test_error_is_bounded_in_bytes() -> None:
@@ -174,9 +177,90 @@ def test_error_is_bounded_in_bytes() -> None:
     assert error == "é" * (MAX_ERROR_BYTES // 2)
 
 
-def test_altered_payload_is_noticed() -> None:
-    """A letter whose payload was edited does not pass for the original."""
-    document = document_of(frame_letter())
-    document["payload"] += " "
-    with pytest.raises(ValueError, match="payload_sha256"):
-        payload_of(document)
+def test_a_letter_is_read_as_it_was_written() -> None:
+    """Every field comes back with its meaning; a letter of a frame holds no record."""
+    letter = read_letter(line_of(frame_letter(stream="btcusdt@aggTrade", symbol="BTCUSDT", topic="t")))
+    assert (letter.id, letter.stage, letter.reason, letter.error) == ("id-1", Stage.MAP, Reason.NUMBER_INVALID, "p: not a number")
+    assert letter.failed_at == datetime(2023, 11, 14, 22, 13, 20, 1, UTC)
+    assert (letter.outcome, letter.attempts, letter.received_at_us) == (WriteOutcome.NOT_WRITTEN, 2, 17)
+    assert (letter.market, letter.stream, letter.symbol, letter.topic) == ("spot", "btcusdt@aggTrade", "BTCUSDT", "t")
+    assert (letter.payload, letter.record, letter.original_message["a"]) == (FRAME, None, 26129)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        pytest.param({"symbol": "ETHUSDT"}, "ETHUSDT", id="known"),
+        pytest.param({}, "BTCUSDT", id="claimed-by-the-event"),
+        pytest.param({"payload": b"{"}, "", id="nowhere"),
+        pytest.param({"payload": b'{"s":7}'}, "", id="no-text"),
+    ],
+)
+def test_whose_letter_it_is(fields: dict[str, Any], expected: str) -> None:
+    """The symbol is the one that the client knew, else the one that the event claims, else none."""
+    assert read_letter(line_of(frame_letter(**fields))).named_symbol == expected
+
+
+def altered(**changes: object) -> bytes:
+    return json.dumps(document_of(frame_letter()) | changes).encode()
+
+
+def altered_record(**changes: object) -> bytes:
+    return json.dumps(document_of(failed_record()) | changes).encode()
+
+
+def nested(levels: int) -> dict[str, Any]:
+    return {"a": nested(levels - 1)} if levels else {}
+
+
+def without(key: str) -> bytes:
+    return json.dumps({name: value for name, value in document_of(failed_record()).items() if name != key}).encode()
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        pytest.param(b"", "no JSON", id="empty"),
+        pytest.param(line_of(frame_letter())[:-20], "no JSON", id="torn"),
+        pytest.param(b"\xff\x00garbage", "no JSON", id="binary"),
+        pytest.param(b'{"x":' + b"[" * 100_000, "no JSON", id="nested-too-deeply"),
+        pytest.param(b"[1]", "no dead letter", id="another-programs-line"),
+        pytest.param(b'{"level":"info"}', "no dead letter: Object missing required field `version`", id="log-line"),
+        pytest.param(altered(version=2), "version 2, this program reads 1", id="of-a-later-version"),
+        pytest.param(altered(reason="moonphase"), "no dead letter: Invalid enum value 'moonphase'", id="unknown-reason"),
+        pytest.param(altered(failed_at="yesterday"), "no dead letter", id="no-time"),
+        pytest.param(altered(failed_at="2024-01-01T00:00:00"), "with a timezone", id="time-of-no-zone"),
+        pytest.param(altered(failed_at="0001-01-01T00:00:00+14:00"), "a damaged letter", id="time-before-all-times"),
+        pytest.param(altered(id=""), "length >= 1 - at `$.id`", id="no-id"),
+        pytest.param(altered(id="x" * 201), "length <= 200 - at `$.id`", id="endless-id"),
+        pytest.param(altered(attempts=-1), ">= 0 - at `$.attempts`", id="negative-attempts"),
+        pytest.param(altered(attempts=10**30), "at `$.attempts`", id="countless-attempts"),
+        pytest.param(altered(received_at_us=10**30), "at `$.received_at_us`", id="received-after-all-times"),
+        pytest.param(altered(original_message=nested(MAX_DEPTH + 1)), "deeper than 64 levels", id="nested-beyond-any-writer"),
+        pytest.param(altered(payload=FRAME.decode() + " "), "payload and payload_sha256 do not match", id="payload-edited"),
+        pytest.param(altered(payload="?", payload_encoding="base64"), "a damaged letter", id="no-base64"),
+        pytest.param(without("timestamp"), "a record without its timestamp", id="record-without-time"),
+        pytest.param(altered_record(timestamp=-1), ">= 0 - at `$.timestamp`", id="record-before-1970"),
+        pytest.param(altered_record(timestamp=2**62), "at `$.timestamp`", id="record-after-all-times"),
+        pytest.param(altered_record(topic=""), "a record without its topic", id="record-without-topic"),
+    ],
+)
+def test_what_is_no_letter_is_told(line: bytes, why: str) -> None:
+    """Anything but a whole letter of this version is refused with the reason, and never passes for the original."""
+    with pytest.raises(UnreadableLetterError) as caught:
+        read_letter(line)
+    assert why in str(caught.value)
+
+
+@given(st.binary() | st.builds(lambda keep: line_of(failed_record())[:keep], st.integers(0, 600)))
+def test_no_line_breaks_the_reader(line: bytes) -> None:
+    """Whatever lies in a file, a line is a letter or it is refused."""
+    with suppress(UnreadableLetterError):
+        assert read_letter(line).payload is not None
+
+
+def test_a_letter_names_the_one_that_it_follows() -> None:
+    """A letter that was replayed in vain stands for the one before it, and older readers pass over that."""
+    line = encode_letter(frame_letter(), letter_id="id-2", failed_at_us=0, received_at_us=None, market="spot", replay_of="id-1")
+    assert json.loads(line)["replay_of"] == "id-1"
+    assert read_letter(line).id == "id-2"

@@ -210,13 +210,17 @@ def test_unusable_log_file_costs_one_warning(tmp_path: Path) -> None:
 
 
 def test_full_disk_does_not_stop_the_program(tmp_path: Path) -> None:
-    """A log file on a full disk loses lines and nothing else."""
+    """A log file on a full disk loses lines and nothing else: stdout has them, and says once that the file has not."""
     (tmp_path / "client.log").symlink_to("/dev/full")
     out = io.StringIO()
     close = configure_logging(stream=out, log_file=tmp_path / "client.log")
     get_logger("k2").info("one")
+    get_logger("k2").info("two")
     close()
-    assert json.loads(out.getvalue())["event"] == "one"
+    one, fault, two = (json.loads(line) for line in out.getvalue().splitlines())
+    assert (one["event"], two["event"]) == ("one", "two")
+    assert (fault["level"], fault["event"]) == ("error", "Log file cannot be written, logging goes on without it")
+    assert "No space left" in fault["error"]
 
 
 def test_unformattable_line_is_said(lines: Callable[[], list[dict[str, Any]]]) -> None:

@@ -102,6 +102,9 @@ def resolve(access: RegistryAccess, timeout_s: float = 5) -> None:
         pytest.param(200, b'"hello"', ConfigurationError, "does not answer as a schema registry", id="200-text"),
         pytest.param(200, b'{"id": "seven"}', ConfigurationError, "schema id 'seven'", id="200-id-as-text"),
         pytest.param(200, b"{}", ConfigurationError, "schema id None", id="200-no-id"),
+        pytest.param(200, b'{"id": -1, "version": 1}', ConfigurationError, "schema id -1", id="200-id-negative"),
+        pytest.param(200, b'{"id": true, "version": 1}', ConfigurationError, "schema id True", id="200-id-as-boolean"),
+        pytest.param(200, b"[" * 100_000, ConfigurationError, "does not answer as a schema registry", id="200-bottomless"),
         pytest.param(302, b"", ConfigurationError, "does not answer as a schema registry", id="redirect"),
         pytest.param(404, HTML, ConfigurationError, "path included", id="404-html"),
         pytest.param(404, error(404, "HTTP 404 Not Found"), ConfigurationError, "path included", id="404-of-a-web-server"),
@@ -134,6 +137,24 @@ def test_a_registry_that_never_answers(silent_port: int) -> None:
     assert isinstance(found, RegistryUnavailableError)
     assert "gives no answer" in str(found)
     assert time.monotonic() - began < 5
+
+
+def test_a_port_that_speaks_no_http() -> None:
+    """Another protocol at the address will not turn into a registry by waiting."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def greet() -> None:
+            connection = server.accept()[0]
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(b"220 mail.example ESMTP\r\n\r\n")
+
+        greeter = threading.Thread(target=greet)
+        greeter.start()
+        found = fault(RegistryAccess(f"http://127.0.0.1:{server.getsockname()[1]}"))
+        greeter.join()
+    assert type(found) is ConfigurationError
+    assert "does not answer as a schema registry" in str(found)
 
 
 def test_nobody_there(free_port: int) -> None:

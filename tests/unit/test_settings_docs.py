@@ -91,7 +91,9 @@ def test_stale_documentation_is_named_and_then_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`--check` names what is out of date and ends with 1; without it the file is written, and then the check passes."""
-    (tmp_path / "README.md").write_text("# no markers")
+    for name in DOCS.FILES_WITH_BLOCKS:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("# no markers")
     (tmp_path / "schemas").symlink_to(ROOT / "schemas")
     monkeypatch.setattr(DOCS, "ROOT", tmp_path)
     assert DOCS.main(["--check"]) == 1

@@ -33,23 +33,20 @@ def add_client_options(parser: argparse.ArgumentParser, keys: Iterable[str]) -> 
 
 def client_settings(arguments: argparse.Namespace) -> Settings:
     """
-    The client's settings as flags and environment give them.
+    The client's settings as flags and environment give them. Their passwords are masked from then on in whatever is logged.
 
     Raises:
         ConfigurationError: with all faults found, each naming its option.
     """
-    return settings_of(CommandLine(given_for_all(vars(arguments), os.environ), print_config=False, faults=[]), os.environ)
+    settings = settings_of(CommandLine(given_for_all(vars(arguments), os.environ), print_config=False, faults=[]), os.environ)
+    for secret in settings.secrets():
+        register_secret(secret)
+    return settings
 
 
 @contextmanager
 def tool_logging(settings: Settings) -> Iterator[None]:
-    """
-    Hide every password from what is logged, which goes to standard error, as long as the block runs.
-
-    Nothing is logged unless a level was asked for: a tool has lines of its own.
-    """
-    for secret in settings.secrets():
-        register_secret(secret)
+    """Log to standard error as long as the block runs, and only if a level was asked for: a tool has lines of its own."""
     asked_for = settings.sources["logs.level"].kind is not SourceKind.DEFAULT
     close = configure_logging(level=settings.logs.level if asked_for else "CRITICAL", stream=sys.stderr)
     try:

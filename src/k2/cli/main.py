@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
@@ -17,7 +18,7 @@ from typing import NoReturn
 from msgspec import Struct
 
 from k2 import __version__
-from k2.errors import EXIT_CONFIGURATION, ConfigurationError, K2Error
+from k2.errors import EXIT_CONFIGURATION, ConfigurationError, FatalError, K2Error
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 EXIT_PIPE_CLOSED = 141  # 128 + SIGPIPE
@@ -61,14 +62,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader went away (`k2 tail | head`). What is still buffered would fail once more when Python exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_PIPE_CLOSED
+    except Exception as defect:  # noqa: BLE001 - whatever it is, the user gets one line
+        return _own_up(name, defect)
 
 
 def _complain(who: str, error: K2Error) -> None:
-    """One line for each fault, without any password that was registered meanwhile."""
-    from k2.ingestion.adapters.logs import masked  # noqa: PLC0415 - needed for complaints only
+    """One line for each fault, without any password that was registered meanwhile and without commands to the terminal."""
+    from k2.ingestion.adapters.logs import masked, printable  # noqa: PLC0415 - needed for complaints only
 
     for fault in error.faults if isinstance(error, ConfigurationError) else [str(error)]:
-        print(masked(f"{who}: {fault}"), file=sys.stderr)
+        print(printable(masked(f"{who}: {fault}")), file=sys.stderr)
+
+
+def _own_up(name: str, defect: Exception) -> int:
+    """A defect of ours: one line for the user, and where it happened for whoever mends it, if asked for."""
+    from k2.ingestion.adapters.logs import masked  # noqa: PLC0415 - needed for complaints only
+
+    if os.environ.get("K2_LOG_LEVEL", "").upper() == "DEBUG":
+        print(masked("".join(traceback.format_exception(defect))), file=sys.stderr)
+    text = f"unexpected {type(defect).__name__}: {defect}; please report this with what K2_LOG_LEVEL=DEBUG adds"
+    _complain(f"k2 {name}", FatalError(text))
+    return FatalError.exit_code
 
 
 def _run(name: str, words: list[str]) -> int:

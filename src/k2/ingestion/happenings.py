@@ -7,6 +7,7 @@ for an event that goes straight through.
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +31,8 @@ FAILURES_LOGGED_EVERY_S = 1.0  # per stage and reason: a bad day of the exchange
 STREAMS_NAMED = 20  # in one log line
 CLIENT_ERRORS_LOGGED_EVERY_S = 30.0  # librdkafka repeats itself some times a second while a broker is away
 HTTP_TOO_MANY, HTTP_BANNED, HTTP_RESTRICTED = 429, 418, 451
+
+_UNKNOWN_AUTHORITY = re.compile(r"self.signed|unable to get (local )?issuer|unable to verify")  # in OpenSSL's words
 
 _REFUSALS = {
     HTTP_TOO_MANY: "Connection refused by the exchange: rate limit (429)",
@@ -95,7 +98,7 @@ class Happenings:
 
     def connect_failed(self, kind: ConnectFailure, detail: str, retry_in_s: float) -> None:
         self.connection_errors[kind.value] += 1
-        if kind is ConnectFailure.TLS:
+        if kind is ConnectFailure.TLS and _UNKNOWN_AUTHORITY.search(detail):
             detail = f"{detail}; where the exchange's certificate has an authority of your own, name it with --ws-ca"
         self._log.warning("Connection failed", kind=kind.value, detail=detail, retry_in_s=round(retry_in_s, 1))
 

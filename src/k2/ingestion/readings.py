@@ -157,6 +157,7 @@ class Readings:
             refused_streams=tuple(sorted(self.refused_streams)),
             streams_never_heard=self.streams_never_heard,
             back_pressure=self.flow_state is not Flow.FLOWING,
+            held_code=self.sink.held_code,
             waiting_for=self.start.waiting_for,
             balance={name: getattr(sheet, name) for name in sheet.__struct_fields__},
             extra=self._extra(),

@@ -17,7 +17,9 @@ import msgspec
 from msgspec import Struct
 
 from k2.errors import ConfigurationError, UnavailableError
+from k2.ingestion.adapters.kafka_inspection import Inspector, NotAuthorisedError
 from k2.ingestion.adapters.logs import get_logger
+from k2.ingestion.adapters.registry import REQUEST_TIMEOUT_S as REGISTRY_TIMEOUT_S
 from k2.ingestion.adapters.registry import SchemaRegistry, resolve_with_pins
 from k2.ingestion.adapters.registry_access import ResolvedSchema, SchemaPins, access_from
 from k2.ingestion.adapters.rest import RestClient, RestError
@@ -33,6 +35,7 @@ from k2.ingestion.settings import Settings
 SYMBOLS_NAME, SYMBOLS_VERSION = "symbols", 1
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 5.0
 SHORTEST_ATTEMPT_S = 1.0
+WRITE = "WRITE"
 
 _log = get_logger("k2.startup")
 _T = TypeVar("_T")
@@ -89,10 +92,23 @@ async def prepare_topic(settings: Settings, rdkafka: logging.Logger, deadline: D
             _log.info("Topic created", topic=spec.name, partitions=report.partitions, retention_ms=spec.retention_ms)
         for warning in report.warnings:
             _log.warning("Topic differs from the settings", detail=warning)
+        await _refuse_unwritable(settings, rdkafka, timeout_s)
         if not report.created:
             await _refuse_foreign(settings, rdkafka)
 
     await wait_for("broker", attempt, deadline)
+
+
+async def _refuse_unwritable(settings: Settings, rdkafka: logging.Logger, timeout_s: float) -> None:
+    """Without the right to write the producer would only break later, again and again, with all that was received meanwhile."""
+    inspector = Inspector(settings.kafka.admin_config(), logger=rdkafka, timeout_s=timeout_s)
+    try:
+        topic = await asyncio.to_thread(inspector.topic, settings.topic)
+    except NotAuthorisedError:
+        return  # to see it is another right; what the broker says to the first record decides then
+    if topic is not None and topic.operations is not None and WRITE not in topic.operations:
+        who = f"our Kafka user {settings.kafka.sasl_username}" if settings.kafka.sasl_username else "our Kafka user"
+        raise ConfigurationError(f"{who} may not write to topic {settings.topic}: give it the ACL Write on the topic")
 
 
 async def _refuse_foreign(settings: Settings, rdkafka: logging.Logger) -> None:
@@ -110,7 +126,8 @@ async def _refuse_foreign(settings: Settings, rdkafka: logging.Logger) -> None:
 
 async def resolve_schema(settings: Settings, schema: Schema, state: StateDirectory, deadline: Deadline) -> ResolvedSchema:
     """The id to encode with: from the registry, or while that is away from the copy on disk."""
-    registry, pins = SchemaRegistry(access_from(settings.registry)), SchemaPins(state)
+    registry = SchemaRegistry(access_from(settings.registry), deadline.bound_s(REGISTRY_TIMEOUT_S))
+    pins = SchemaPins(state)
     register = settings.registry.register
     try:
         resolved = await wait_for(
@@ -163,9 +180,19 @@ async def learn_symbols(settings: Settings, rest: RestClient | None, state: Stat
 
 
 def _remembered(state: StateDirectory, market: str) -> dict[str, SymbolInfo]:
-    document = state.read(f"{SYMBOLS_NAME}-{market}", SYMBOLS_VERSION)
+    document = state.read(symbols_document(market), SYMBOLS_VERSION)
     for warning in state.take_warnings():
         _log.warning("State", detail=warning)
+    return symbols_in(document)
+
+
+def symbols_document(market: str) -> str:
+    """The name under which a market's symbols are kept in the state directory."""
+    return f"{SYMBOLS_NAME}-{market}"
+
+
+def symbols_in(document: object) -> dict[str, SymbolInfo]:
+    """The symbols in such a document; none where it holds anything else."""
     try:
         return {info.symbol: info for info in msgspec.convert(document or [], list[SymbolInfo])}
     except msgspec.ValidationError:
@@ -174,6 +201,6 @@ def _remembered(state: StateDirectory, market: str) -> dict[str, SymbolInfo]:
 
 def _remember(state: StateDirectory, market: str, infos: dict[str, SymbolInfo]) -> None:
     try:
-        state.write(f"{SYMBOLS_NAME}-{market}", SYMBOLS_VERSION, msgspec.to_builtins(list(infos.values())))
+        state.write(symbols_document(market), SYMBOLS_VERSION, msgspec.to_builtins(list(infos.values())))
     except StateWriteError as error:
         _log.warning("State", detail=str(error))

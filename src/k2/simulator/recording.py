@@ -79,34 +79,35 @@ class _Line(Struct, gc=False):
 _decode_id = msgspec.json.Decoder(_Id).decode
 
 
-def load(path: Path, venue: Venue | None = None) -> Recording:
+def load(path: Path, venue: Venue | None = None, *, option: str = "--recording") -> Recording:
     """
     Read a recording whole.
 
     Args:
         venue: Which market it is of; judged by its frames where None.
+        option: What named the file, for complaints about it.
 
     Raises:
         ConfigurationError: the file cannot be read or holds no frame.
     """
-    lines = [line for line in _bytes_of(path).split(b"\n") if line.strip() and not _URL.match(line)]
+    lines = [line for line in _bytes_of(path, option).split(b"\n") if line.strip() and not _URL.match(line)]
     parsed = [parsed for line in lines if (parsed := _parse(line)) is not None]
     frames = tuple(_recorded(parsed))
     if not frames:
-        raise ConfigurationError(f"--recording {path}: no frames in it; expected lines of `<ns> <frame>` or `<s>: <frame>`")
+        raise ConfigurationError(f"{option} {path}: no frames in it; expected lines of `<ns> <frame>` or `<s>: <frame>`")
     snapshots = [line.body for line in parsed if line.body.startswith(_SNAPSHOT_HEAD)]
     judged = venue or _judge([recorded.frame for recorded in frames[:_FRAMES_TO_JUDGE]])
     first_event_ms = _first_event_ms(frames) or int(parsed[0].at_s * 1_000)
     return Recording(judged, frames, first_event_ms, _by_symbol(snapshots, frames), len(lines) - len(parsed))
 
 
-def _bytes_of(path: Path) -> bytes:
+def _bytes_of(path: Path, option: str) -> bytes:
     try:
         content = path.read_bytes()
         return gzip.decompress(content) if content.startswith(_GZIP_MAGIC) else content
     except (OSError, EOFError, zlib.error) as error:
         why = getattr(error, "strerror", None) or error
-        raise ConfigurationError(f"--recording {path}: cannot be read: {why}") from error
+        raise ConfigurationError(f"{option} {path}: cannot be read: {why}") from error
 
 
 def _parse(line: bytes) -> _Line | None:

@@ -17,7 +17,7 @@ import time
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from k2.errors import K2Error
 
@@ -30,6 +30,9 @@ FILE_MODE = 0o600
 # O_NONBLOCK: opening a planted FIFO must not wait for its other end.
 _READ_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _APPEND_FLAGS = _READ_FLAGS | os.O_RDWR | os.O_APPEND
+
+LONGEST_LINE_BYTES = 64 * 1024 * 1024  # a frame has 10 MiB at most; it is in its letter twice, once perhaps as base64
+_SKIP_BYTES = 1024 * 1024
 
 _LOCK_TIMEOUT_S = 5.0  # a neighbour stopped while it holds the lock must not hang us for ever
 _LOCK_POLL_S = 0.005
@@ -131,23 +134,52 @@ class DailyJournal:
         return self._fd
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def size_now(path: Path) -> int:
     """
-    Yield each line that is not blank with the byte offset it begins at, as far as the file went at the first step.
+    How far the file goes between two appends.
+
+    Raises:
+        OSError: no such file, a symbolic link, or not a regular file.
+    """
+    fd = _checked_regular(os.open(path, _READ_FLAGS | os.O_RDONLY))
+    try:
+        return _durable_size(fd)
+    finally:
+        os.close(fd)
+
+
+def read_lines(path: Path, end: int | None = None, longest: int = LONGEST_LINE_BYTES) -> Iterator[tuple[int, bytes]]:
+    """
+    Yield each line that is not blank with the byte offset it begins at, in constant memory.
 
     Line feeds are taken off. Lines are not checked: a torn tail that was ended later comes as a line of its own, one that was
-    not ended as the last line.
+    not ended as the last line, and of a line longer than `longest` the beginning, one byte more than `longest`.
+
+    Args:
+        end: Where to stop, in bytes; by default as far as the file goes at the first step.
 
     Raises:
         OSError: no such file, a symbolic link, or not a regular file.
     """
     fd = _checked_regular(os.open(path, _READ_FLAGS | os.O_RDONLY))
     with os.fdopen(fd, "rb") as file:
-        end, offset = _durable_size(fd), 0
-        while offset < end and (line := file.readline(end - offset)):
+        stop, offset = _durable_size(fd) if end is None else end, 0
+        while offset < stop and (line := file.readline(min(stop - offset, longest + 1))):
             if line.strip():
                 yield offset, line.removesuffix(b"\n")
             offset += len(line)
+            if len(line) > longest and not line.endswith(b"\n"):
+                offset += _skip_line(file, stop - offset)
+
+
+def _skip_line(file: IO[bytes], at_most: int) -> int:
+    """Read on to the line's end and say how far that was."""
+    skipped = 0
+    while skipped < at_most and (part := file.readline(min(at_most - skipped, _SKIP_BYTES))):
+        skipped += len(part)
+        if part.endswith(b"\n"):
+            break
+    return skipped
 
 
 def _block(lines: Sequence[bytes]) -> bytes:

@@ -32,6 +32,7 @@ HOLD_RETRY_NS = NS_PER_SECOND
 SLOW_ANSWER_NS = 3 * NS_PER_SECOND  # a broker that takes longer, once a batch was sent, is taken for lost
 REPORTS_WAIT_S = 1.0  # after a purge the reports are there at once
 FLUSH_SLICE_S = 0.02
+TIME_WAS_UP = "the program ended before it could be delivered"
 PUMP_AT_MOST = 4_096  # records moved from the overflow in one go: some 15 ms of the event loop
 LATENCY_BOUNDS_S = (
     0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
@@ -54,6 +55,7 @@ class KafkaSink:
 
     `in_flight` is every record that was sent and whose fate is not known yet, wherever it waits. `delivered` and `dead` are
     final. `overflow` counts what waits here because librdkafka has no room. `renewals` counts producers made anew.
+    `held_code` is the error for which Kafka took nothing the last time, empty while it takes records.
     """
 
     def __init__(
@@ -70,13 +72,11 @@ class KafkaSink:
         self.renewals = Renewals()
         self._waiting: deque[Shipment] = deque()
         self._failed: list[tuple[int, Shipment]] = []  # with the serial number of the try that failed
-        self._delivered_before_hold = 0
-        self._retry_at_ns = 0
-        self._must_wait = False  # something older waits, so nothing may pass it
-        self._abandoned = False
+        self._delivered_before_hold = self._retry_at_ns = 0
+        self._abandoned = self._must_wait = False  # must wait: something older does, and nothing may pass it
         self._broken: KafkaError | None = None  # the fatal error of a producer that is to be made anew
         self._renew_at_ns = 0
-        self._fatal = ""
+        self._fatal = self.held_code = ""
         self.now_ns = clock_ns()
         self.accepted = self.reported = self.delivered = self.dead = self.retried_alone = 0
         self.latency = DurationTally(LATENCY_BOUNDS_S)
@@ -139,7 +139,7 @@ class KafkaSink:
             return False
         verdict = verdict_on(error.name(), alone=True)
         if verdict.fate is Fate.HOLD:
-            self._retry_at_ns = self._clock_ns() + HOLD_RETRY_NS
+            self.held_code, self._retry_at_ns = error.name(), self._clock_ns() + HOLD_RETRY_NS
             return False
         self._bury(record, in_doubt(verdict) if maybe_written else verdict, error, attempts)
         return True
@@ -155,6 +155,7 @@ class KafkaSink:
             self._broker.nothing_awaited(self.now_ns)
         if self.delivered != delivered_before:
             self._broker.acknowledged(self.now_ns)
+            self.held_code = ""
         if self._must_wait:
             self._pump()
 
@@ -209,7 +210,7 @@ class KafkaSink:
             self._send_alone(shipment, report.serial)
         else:
             self._hold(shipment, report.serial)
-            self._retry_at_ns = self.now_ns + HOLD_RETRY_NS
+            self.held_code, self._retry_at_ns = code, self.now_ns + HOLD_RETRY_NS
 
     def _hold(self, shipment: Shipment, serial: int) -> None:
         if not self._failed:
@@ -245,8 +246,7 @@ class KafkaSink:
             shipment = self._waiting.popleft()
             self.dead += 1
             verdict = in_doubt(NEVER_HANDED_OVER) if shipment.maybe_written else NEVER_HANDED_OVER
-            why = "the program ended before it could be delivered"
-            self._observer.undeliverable(shipment.record, verdict, why, shipment.attempts)
+            self._observer.undeliverable(shipment.record, verdict, TIME_WAS_UP, shipment.attempts)
 
     def _serve_all_reports(self) -> None:
         reported_before = -1
@@ -259,11 +259,11 @@ class KafkaSink:
         if self._broken is not None:
             return
         self._broken, self._must_wait = error, True
-        renew_at_ns = self.renewals.next_at_ns(self._clock_ns())
+        renew_at_ns = self.renewals.next_at_ns(error.name(), self._clock_ns())
         if renew_at_ns is None:
             self._became_fatal(error)
-        else:
-            self._renew_at_ns = renew_at_ns
+            return
+        self.held_code, self._renew_at_ns = error.name(), renew_at_ns
 
     def _renew(self, error: KafkaError) -> None:
         """Take back what the broken producer held, and give it to a new one. Blocks for some hundredths of a second."""
@@ -274,7 +274,7 @@ class KafkaSink:
             return
         self._producers.renew()
         self._produce = self._producers.produce
-        self.renewals.note(self.now_ns)
+        self.renewals.count += 1
         self._broken, self._retry_at_ns = None, 0
         self._observer.renewed(error.name(), error.str(), self.overflow)
 

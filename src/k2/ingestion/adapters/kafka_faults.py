@@ -19,6 +19,10 @@ _AUTHENTICATION = frozenset({"_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED"})
 # With TLS 1.3 a broker judges our certificate after the handshake: librdkafka calls that a broken transport.
 _CERTIFICATE_REFUSED = re.compile(r"certificate|unknown ca", re.IGNORECASE)
 
+# A plain connection to a listener with TLS and one to a broker that hangs are reported in these words and no others.
+_BARE = re.compile(r"brokers are down|Failed to get metadata")
+_NO_TLS = re.compile(r"SSL (handshake|routines)")  # certificates are another matter, see above
+
 # What to look at, by the property that librdkafka's complaint names.
 _ADVICE = {
     "ssl.key.": "check --kafka-key and K2_KAFKA_KEY_PASSWORD",
@@ -70,8 +74,7 @@ class ClientFaults:
 
     def _explained(self, errors: Sequence[KafkaError]) -> K2Error:
         permanent = (self._permanent(error) for error in errors)
-        heard = f" ({errors[0].str()})" if errors else ""
-        fallback = BrokerUnavailableError(f"Kafka at {self._bootstrap} gives no answer{heard}")
+        fallback = BrokerUnavailableError(f"Kafka at {self._bootstrap} gives no answer{_reason(errors)}")
         return next((error for error in permanent if error is not None), fallback)
 
     def _permanent(self, error: KafkaError) -> ConfigurationError | None:
@@ -82,3 +85,11 @@ class ClientFaults:
             advice = "check --kafka-ca, --kafka-cert and --kafka-key"
             return ConfigurationError(f"no trusted connection to Kafka at {self._bootstrap} ({error.str()}); {advice}")
         return None
+
+
+def _reason(errors: Sequence[KafkaError]) -> str:
+    """Why there is no answer, from the first error that gives a reason."""
+    telling = next((error.str() for error in errors if not _BARE.search(error.str())), "")
+    if not telling:
+        return ": it lets us connect, and then is silent or hangs up; check the address and --kafka-security-protocol"
+    return f" ({telling}){'; check --kafka-security-protocol' if _NO_TLS.search(telling) else ''}"

@@ -15,6 +15,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from k2.ingestion.adapters.kafka_faults import open_client
+from k2.ingestion.core.delivery import Concern, concern_of
 from k2.ingestion.core.tally import NS_PER_SECOND
 
 STATISTICS_INTERVAL_MS = 2_000
@@ -22,25 +23,27 @@ STATISTICS_INTERVAL_MS = 2_000
 # After the n-th fatal error within the window, from 0, the new producer is made so much later. One more is the end.
 RENEWAL_DELAYS_NS = (0, 5 * NS_PER_SECOND, 30 * NS_PER_SECOND)
 RENEWAL_WINDOW_NS = 600 * NS_PER_SECOND
+PERMISSION_DELAY_NS = 10 * NS_PER_SECOND  # a permission that is missing is waited for, however long
 
 
 class Renewals:
-    """When a producer may be made anew. Times in nanoseconds of one steady clock."""
+    """When a producer may be made anew. Times in nanoseconds of one steady clock. `count` is how often it was."""
 
     def __init__(self) -> None:
         self.count = 0
-        self._at_ns: deque[int] = deque()
+        self._met_at_ns: deque[int] = deque()
 
-    def next_at_ns(self, now_ns: int) -> int | None:
+    def next_at_ns(self, code: str, now_ns: int) -> int | None:
         """The time from which on, for a fatal error met now; None where there were too many of late."""
-        while self._at_ns and now_ns - self._at_ns[0] >= RENEWAL_WINDOW_NS:
-            self._at_ns.popleft()
-        met = len(self._at_ns)
-        return now_ns + RENEWAL_DELAYS_NS[met] if met < len(RENEWAL_DELAYS_NS) else None
-
-    def note(self, now_ns: int) -> None:
-        self.count += 1
-        self._at_ns.append(now_ns)
+        if concern_of(code) is Concern.PERMISSION:
+            return now_ns + PERMISSION_DELAY_NS
+        while self._met_at_ns and now_ns - self._met_at_ns[0] >= RENEWAL_WINDOW_NS:
+            self._met_at_ns.popleft()
+        met = len(self._met_at_ns)
+        if met == len(RENEWAL_DELAYS_NS):
+            return None
+        self._met_at_ns.append(now_ns)
+        return now_ns + RENEWAL_DELAYS_NS[met]
 
 
 class Producers:
@@ -103,3 +106,7 @@ class Producers:
             call(argument)
         except KafkaException as exception:  # a fatal error is raised by whatever is called next
             self._on_error(exception.args[0])
+        except SystemError as exception:  # by `flush` like this, for it neither returns nor raises cleanly then
+            if not isinstance(exception.__cause__, KafkaException):
+                raise
+            self._on_error(exception.__cause__.args[0])

@@ -16,7 +16,6 @@ import re
 import sys
 import time
 from contextlib import suppress
-from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 from urllib.parse import quote
@@ -25,6 +24,7 @@ import structlog
 from structlog.stdlib import ProcessorFormatter
 
 from k2.errors import ConfigurationError
+from k2.ingestion.adapters.log_handlers import FileHandler, StreamHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -134,41 +134,6 @@ def _rdkafka_parts(record: logging.LogRecord) -> tuple[str, str, str]:
     return "", "", record.getMessage()
 
 
-class _StreamHandler(logging.StreamHandler[TextIO]):
-    """Writes to stdout for as long as somebody reads it."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the standard library's name
-        """Called where `emit` failed: the reader has gone, the stream is closed, or the line could not be formatted."""
-        with suppress(OSError, ValueError):
-            if isinstance(sys.exc_info()[1], BrokenPipeError):
-                # What is buffered would fail again when the interpreter ends, with a traceback and exit code 120.
-                with Path(os.devnull).open("wb") as nowhere:
-                    os.dup2(nowhere.fileno(), self.stream.fileno())
-            else:
-                line = {"event": "A log line could not be written", "level": "error", "logger": record.name}
-                self.stream.write(json.dumps(line) + "\n")
-
-
-class _FileHandler(WatchedFileHandler):
-    """Appends to the log file; makes its directory; follows it when it is rotated by renaming or by truncating."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, encoding="utf-8")
-
-    def _open(self) -> Any:
-        Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
-        return super()._open()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            super().emit(record)  # reopens outside of its own error handling
-        except OSError:
-            self.handleError(record)
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the standard library's name
-        """The same line has gone to stdout; there is nobody else to tell."""
-
-
 def _checked(level: str, log_format: str) -> int:
     if level.upper() not in LEVELS:
         raise ConfigurationError(f"--log-level: {level!r} is not one of {', '.join(LEVELS)}")
@@ -182,14 +147,14 @@ def _stream_handlers(stream: TextIO | None, log_format: str) -> list[logging.Han
         return []
     on_terminal = stream.isatty()
     as_console = log_format == "console" or (log_format == "auto" and on_terminal)
-    handler = _StreamHandler(stream)
+    handler = StreamHandler(stream)
     handler.setFormatter(_formatter(_console(colors=on_terminal and "NO_COLOR" not in os.environ) if as_console else [_json]))
     return [handler]
 
 
-def _open_log_file(path: Path | None) -> tuple[list[_FileHandler], str]:
+def _open_log_file(path: Path | None) -> tuple[list[FileHandler], str]:
     try:
-        handlers = [_FileHandler(path)] if path else []
+        handlers = [FileHandler(path, _report_log_file)] if path else []
     except OSError as error:
         return [], str(error)
     for handler in handlers:
@@ -197,10 +162,18 @@ def _open_log_file(path: Path | None) -> tuple[list[_FileHandler], str]:
     return handlers, ""
 
 
+def _report_log_file(path: str, error: str) -> None:
+    """The file fell behind because of an error, or with none it is no more."""
+    if error:
+        get_logger(__name__).error("Log file cannot be written, logging goes on without it", path=path, error=error)
+    else:
+        get_logger(__name__).info("Log file can be written again", path=path)
+
+
 def _install(handlers: Sequence[logging.Handler], level: int) -> Callable[[], None]:
     root = logging.getLogger()
     level_before = root.level
-    _take_out(root, [handler for handler in root.handlers if isinstance(handler, _StreamHandler | _FileHandler)])
+    _take_out(root, [handler for handler in root.handlers if isinstance(handler, StreamHandler | FileHandler)])
     root.setLevel(level)
     for handler in handlers:
         root.addHandler(handler)
@@ -282,16 +255,17 @@ def _plain(value: object, depth: int = 0) -> Any:
 
 def _escape_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """On a terminal a control character is a command and a line feed begins a forged line."""
-    return {_printable(key): _escaped(key, value) for key, value in event.items()}
+    return {printable(key): _escaped(key, value) for key, value in event.items()}
 
 
 def _escaped(key: str, value: object) -> object:
     if not isinstance(value, str):
         return value
-    return "\n".join(map(_printable, value.split("\n"))) if key in _MULTILINE_KEYS else _printable(value)
+    return "\n".join(map(printable, value.split("\n"))) if key in _MULTILINE_KEYS else printable(value)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """The text with every character escaped that a terminal would obey instead of showing it."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)

@@ -2,8 +2,8 @@
 The schema registry: which id our schema has under a subject.
 
 A thin layer over Confluent's client, which has no timeout by default, retries for up to a minute, raises two families of
-exceptions and logs addresses. Here every request is tried once within `REQUEST_TIMEOUT_S`, and whatever goes wrong becomes
-one of our errors. The calls block: run them with `asyncio.to_thread`. Nothing here is called while frames flow.
+exceptions and logs addresses. Here every request is tried once and is over within `REQUEST_TIMEOUT_S`, and whatever goes wrong
+becomes one of our errors. The calls block: run them with `asyncio.to_thread`. Nothing here is called while frames flow.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import httpx2
 import msgspec
-from confluent_kafka.schema_registry import RegisteredSchema, SchemaRegistryClient
+from confluent_kafka.schema_registry import RegisteredSchema
 from confluent_kafka.schema_registry import Schema as RegistrySchema
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 from msgspec import Struct
@@ -34,6 +34,7 @@ from k2.ingestion.adapters.registry_access import (
     holds_credentials,
     normalised_url,
 )
+from k2.ingestion.adapters.registry_client import RegistryClient, within
 from k2.ingestion.adapters.registry_faults import CREDENTIALS_ADVICE, one_line, readable_failure, readable_refusal
 from k2.ingestion.adapters.state import StateWriteError
 from k2.ingestion.core.compatibility import BACKWARD_OR_STRONGER, differences
@@ -49,6 +50,9 @@ _CHATTY_LOGGERS = ("httpx", "httpx2", "httpcore", "httpcore2")
 # Confluent's codes for: no such subject, version, schema; no compatibility level of the subject's own.
 _ABSENT = frozenset({40401, 40402, 40403, 40408})
 _CONFLICT = 409
+_SCHEMA_IDS = range(1 << 31)  # four bytes of a record's head, signed in the readers written in Java
+# Confluent's client reads answers without checking them, and JSON may be nested deeper than Python can follow.
+_UNCHECKED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 class Verdict(Struct, frozen=True):
@@ -67,7 +71,7 @@ class SchemaRegistry:
     A registry behind Confluent's HTTP interface (Confluent, Apicurio's ccompat, Karapace, Redpanda).
 
     Args:
-        timeout_s: Of one request, for connecting and for every wait for bytes.
+        timeout_s: Of one request as a whole, and for each address where there are several.
 
     Raises:
         ConfigurationError: the address or a certificate file cannot be used.
@@ -77,6 +81,7 @@ class SchemaRegistry:
         for name in _CHATTY_LOGGERS:
             logging.getLogger(name).setLevel(logging.WARNING)
         self.access = access
+        self._limit_s = timeout_s * len(access.url.split(","))
         self._client = _open(access, timeout_s)
 
     def __enter__(self) -> Self:
@@ -156,7 +161,7 @@ class SchemaRegistry:
         if not may_set or self._set_on_purpose(subject):
             known = f"the compatibility level {level}" if level else "no compatibility level"
             weak = f"subject {subject} has {known}, which lets a schema break its readers"
-            raise ConfigurationError(f"{weak}; {self._level_advice(subject)}")
+            raise ConfigurationError(f"{weak}; have it set with: {self.level_command(subject)}")
         self._set_level(subject)
 
     def _set_on_purpose(self, subject: str) -> bool:
@@ -172,7 +177,7 @@ class SchemaRegistry:
             weak = (
                 f"the registry lets schemas break their readers, and setting {REQUIRED_LEVEL} for subject {subject} was refused"
             )
-            raise ConfigurationError(f"{weak} ({said}); {self._level_advice(subject)}") from refusal
+            raise ConfigurationError(f"{weak} ({said}); have it set with: {self.level_command(subject)}") from refusal
 
     def _register(self, subject: str, schema: Schema) -> ResolvedSchema:
         try:
@@ -193,7 +198,7 @@ class SchemaRegistry:
             return []  # what the subject holds is no Avro; the registry's message says so
 
     def _resolved(self, subject: str, answer: RegisteredSchema) -> ResolvedSchema:
-        if not isinstance(answer.schema_id, int):
+        if type(answer.schema_id) is not int or answer.schema_id not in _SCHEMA_IDS:
             self._nonsense(f"it gave the schema id {answer.schema_id!r}")
         return ResolvedSchema(subject, answer.schema_id, answer.version, SchemaSource.REGISTRY)
 
@@ -209,10 +214,10 @@ class SchemaRegistry:
     def _call(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """Call the client. Only what the registry itself refuses stays a SchemaRegistryError."""
         try:
-            return function(*arguments, **options)
-        except (httpx2.HTTPError, httpx2.InvalidURL) as failure:
+            return within(self._limit_s, lambda: function(*arguments, **options))
+        except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as failure:
             raise readable_failure(self.access, failure) from failure
-        except (ValueError, KeyError, TypeError, AttributeError) as error:  # the client reads answers without checking them
+        except _UNCHECKED as error:
             self._nonsense(f"its answer has another form ({type(error).__name__})")
 
     def _nonsense(self, what: str) -> NoReturn:
@@ -222,22 +227,11 @@ class SchemaRegistry:
         words = ["k2", "schemas", "register", "--schema", schema.name, "--subject", subject, "--schema-registry", self.access.url]
         return shlex.join(words)
 
-    def _level_advice(self, subject: str) -> str:
+    def level_command(self, subject: str) -> str:
+        """The command with which an operator sets the level that we ask for."""
         body = json.dumps({"compatibility": REQUIRED_LEVEL})
         url = f"{self.access.url.split(',')[0].rstrip('/')}/config/{quote(subject, safe='')}"
-        return "have it set with: " + shlex.join(["curl", "-X", "PUT", "-H", "Content-Type: application/json", "-d", body, url])
-
-
-class _Client(SchemaRegistryClient):
-    """Confluent's client, with two answers that it does not give: why a schema is incompatible, and the level that holds."""
-
-    def effective_compatibility(self, subject: str) -> str:
-        answer = self._rest_client.get(f"config/{quote(subject, safe='')}", {"defaultToGlobal": "true"})
-        return cast("str", answer["compatibilityLevel"])
-
-    def explain_compatibility(self, subject: str, schema: RegistrySchema) -> dict[str, Any]:
-        path = f"compatibility/subjects/{quote(subject, safe='')}/versions/latest?normalize=true&verbose=true"
-        return cast("dict[str, Any]", self._rest_client.post(path, body=schema.to_dict()))
+        return shlex.join(["curl", "-X", "PUT", "-H", "Content-Type: application/json", "-d", body, url])
 
 
 async def resolve_with_pins(
@@ -269,24 +263,11 @@ def _wire(schema: Schema) -> RegistrySchema:
     return RegistrySchema(schema.text, "AVRO")
 
 
-def _open(access: RegistryAccess, timeout_s: float) -> _Client:
+def _open(access: RegistryAccess, timeout_s: float) -> RegistryClient:
     try:
         normalised_url(access.url)  # ValueError for what is no address
         if holds_credentials(access.url):
             raise ConfigurationError(f"--schema-registry must hold no user name or password; {CREDENTIALS_ADVICE}")
-        return _Client(_client_properties(access, timeout_s))
+        return RegistryClient(access, timeout_s)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise ConfigurationError(f"the way to the schema registry cannot be set up: {error}; check --schema-registry*") from error
-
-
-def _client_properties(access: RegistryAccess, timeout_s: float) -> dict[str, Any]:
-    properties = {
-        "url": access.url,
-        "timeout": timeout_s,
-        "max.retries": 0,  # who calls paces the attempts
-        "basic.auth.user.info": f"{access.user}:{access.password or ''}" if access.user else None,
-        "ssl.ca.location": access.ca_file,
-        "ssl.certificate.location": access.cert_file,
-        "ssl.key.location": access.key_file,
-    }
-    return {key: value for key, value in properties.items() if value is not None}

@@ -9,6 +9,8 @@ import fastavro
 from k2.ingestion.adapters.registry import SchemaRegistry
 from k2.ingestion.core.decoding import DECODE_ERRORS, Fields, ParsedSchema, UndecodableError, decode_framed, schema_id_of
 
+MOST_SCHEMAS = 1_000  # remembered: more ids are not those of schemas, but what other programs' bytes look like
+
 
 class RecordDecoder:
     """Turns framed values into fields. Blocks when a schema id is met for the first time."""
@@ -36,6 +38,8 @@ class RecordDecoder:
     def _schema(self, schema_id: int) -> ParsedSchema | None:
         if schema_id not in self._schemas:
             text = self._registry.schema_text(schema_id)
+            if len(self._schemas) >= MOST_SCHEMAS:
+                self._schemas.clear()
             self._schemas[schema_id] = None if text is None else _parsed(text)
         return self._schemas[schema_id]
 

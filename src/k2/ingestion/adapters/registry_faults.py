@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 
 import httpx2
@@ -14,6 +15,8 @@ LONGEST_MESSAGE = 400  # characters
 
 CREDENTIALS_ADVICE = "set K2_SCHEMA_REGISTRY_USER and K2_SCHEMA_REGISTRY_PASSWORD"
 _FIRST_REGISTRY_CODE = 40_000
+# No HTTP at all, or TLS at one end only: no waiting will change that.
+_SPEAKS_SOMETHING_ELSE = re.compile(r"illegal status line|WRONG_VERSION_NUMBER|HTTP_REQUEST")
 _PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 
 
@@ -56,7 +59,7 @@ def readable_failure(access: RegistryAccess, failure: Exception) -> K2Error:
         )
     if isinstance(failure, httpx2.InvalidURL | httpx2.UnsupportedProtocol):
         return ConfigurationError(f"--schema-registry {access.url} is no address ({reason})")
-    if isinstance(failure, httpx2.DecodingError):
+    if isinstance(failure, httpx2.DecodingError) or _SPEAKS_SOMETHING_ELSE.search(reason):
         return ConfigurationError(f"{access.url} does not answer as a schema registry ({reason}); check --schema-registry")
     return RegistryUnavailableError(f"the schema registry at {access.url} gives no answer ({reason})")
 

@@ -85,14 +85,15 @@ class RestOptions(Struct, frozen=True):
 
 
 class _Paths(Struct, frozen=True):
+    time: str
     exchange_info: str
     takes_symbols: bool  # futures ignore the parameter and send the whole list
 
 
 _PATHS: Mapping[str, _Paths] = MappingProxyType(
     {
-        Market.SPOT: _Paths("/api/v3/exchangeInfo", takes_symbols=True),
-        Market.USDM: _Paths("/fapi/v1/exchangeInfo", takes_symbols=False),
+        Market.SPOT: _Paths("/api/v3/time", "/api/v3/exchangeInfo", takes_symbols=True),
+        Market.USDM: _Paths("/fapi/v1/time", "/fapi/v1/exchangeInfo", takes_symbols=False),
     }
 )
 
@@ -102,6 +103,10 @@ class _Refusal(Struct):
 
     code: int
     msg: str = ""
+
+
+class _ServerTime(Struct, rename="camel"):
+    server_time: int
 
 
 class RestClient:
@@ -127,6 +132,19 @@ class RestClient:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    async def server_time_ms(self) -> int:
+        """
+        The exchange's clock, in milliseconds since the Unix epoch.
+
+        Raises:
+            RestError: no usable answer.
+        """
+        body = await self._get(self._paths.time, {})
+        try:
+            return msgspec.json.decode(body, type=_ServerTime).server_time
+        except (msgspec.MsgspecError, UnicodeDecodeError) as fault:
+            raise RestError(RestFailure.PROTOCOL, f"no time ({fault}): {excerpt(body)}") from fault
 
     async def exchange_info(self, symbols: Sequence[str]) -> dict[str, SymbolInfo]:
         """

@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -97,9 +98,43 @@ class StateDirectory:
             raise StateWriteError(f"{path} could not be written: {error.strerror or error}") from error
 
     def _document(self, name: str) -> Path:
-        if _NAME.fullmatch(name) is None:
-            raise ValueError(f"{name!r} is no name for a document: lower-case letters, digits, _ and - only")
-        return self.path / f"{name}.json"
+        return _document_path(self.path, name)
+
+
+def peek(directory: Path, name: str, version: int) -> Any | None:
+    """A document of a state directory that may be in use by a running instance; None where none can be read."""
+    try:
+        return _unwrap(_document_path(directory, name).read_bytes(), version)
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _document_path(directory: Path, name: str) -> Path:
+    if _NAME.fullmatch(name) is None:
+        raise ValueError(f"{name!r} is no name for a document: lower-case letters, digits, _ and - only")
+    return directory / f"{name}.json"
+
+
+def lock_holder(directory: Path) -> str | None:
+    """
+    Who uses a state directory now: a process id, "" where that is not told, None where nobody does.
+
+    Looks only: what it must lock for that is given back at once.
+
+    Raises:
+        OSError: the lock file cannot be read.
+    """
+    try:
+        descriptor = os.open(directory / LOCK_NAME, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _written_by(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
 
 
 def _unwrap(content: bytes, version: int) -> Any:
@@ -140,18 +175,25 @@ def _lock(directory: Path) -> int | None:
         raise ConfigurationError(fault) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     except OSError as error:
-        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+        holder = _written_by(descriptor)
         os.close(descriptor)
         raise _lock_refused(directory, holder, error) from error
+    with suppress(OSError):  # a full disk: the lock holds all the same
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
+
+
+def _written_by(descriptor: int) -> str:
+    """The process id in a lock file; "" where there is none, as between locking and writing."""
+    text = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+    return text if text.isdigit() else ""
 
 
 def _lock_refused(directory: Path, holder: str, error: OSError) -> ConfigurationError:
     if isinstance(error, BlockingIOError):
-        who = f"process {holder}" if holder.isdigit() else "another process"
+        who = f"process {holder}" if holder else "another process"
         return ConfigurationError(
             f"the state directory {directory} is in use by {who}; give each instance its own with --state-dir"
         )

@@ -102,6 +102,13 @@ class TopicReader:
             raise self._explained(KafkaException(found.error))
         return sorted(found.partitions)
 
+    def topic_names(self) -> list[str]:
+        """All topics of the cluster that we may see. Raises as `partitions` does."""
+        try:
+            return sorted(self._consumer.list_topics(timeout=self._timeout_s).topics)
+        except KafkaException as failure:
+            raise self._explained(failure) from failure
+
     def range_of(self, partition: int) -> tuple[int, int]:
         """The partition's first offset, and the one that the next record will get. Raises as `partitions` does."""
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -73,9 +74,13 @@ def json_ready(value: Any) -> Any:
         return rfc3339(value)
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no number for it
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
 def rfc3339(at: datetime) -> str:
-    """A time in UTC, to the microsecond."""
+    """A time in UTC, to the microsecond. One of no zone, as Avro's local timestamps are, stays without."""
+    if at.tzinfo is None:
+        return at.isoformat(timespec="microseconds")
     return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

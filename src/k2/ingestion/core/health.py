@@ -43,8 +43,8 @@ class HealthInputs(Struct, frozen=True, kw_only=True):
     What is known at one moment; durations in seconds.
 
     `disconnected_for_s` and `broker_lost_for_s` count since the loss, or since the start where there was no connection yet, and
-    are 0.0 while there is one. `waiting_for` names what the start still waits for ("broker", "registry", ...). `extra` is put
-    into the answer as it is.
+    are 0.0 while there is one. `waiting_for` names what the start still waits for ("broker", "registry", ...). `held_code` is the
+    error that keeps Kafka from taking records, if any. `extra` is put into the answer as it is.
     """
 
     connected: bool
@@ -59,6 +59,7 @@ class HealthInputs(Struct, frozen=True, kw_only=True):
     refused_streams: tuple[str, ...] = ()
     streams_never_heard: tuple[str, ...] = ()
     back_pressure: bool = False
+    held_code: str = ""
     waiting_for: tuple[str, ...] = ()
     balance: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -137,6 +138,8 @@ def _degraded_reasons(inputs: HealthInputs) -> Iterator[str]:
         yield f"the exchange refuses to subscribe {_named(inputs.refused_streams)}"
     if inputs.streams_never_heard:
         yield f"never an event from {_named(inputs.streams_never_heard)}: does the exchange have these streams?"
+    if inputs.held_code:
+        yield f"Kafka takes no records now ({inputs.held_code}): they wait, in order"
     if inputs.back_pressure:
         yield "reading is paused until the broker has taken what is queued"
 

@@ -35,6 +35,11 @@ def foreign_identity(identities: Iterable[str], expected_prefix: str) -> str | N
     return next((identity for identity in identities if not identity.startswith(expected_prefix)), None)
 
 
+def stream_prefix(identity: str) -> str:
+    """The part of a `message_id` that all of a market's stream share: `binance.spot.aggTrade.`"""
+    return ".".join(identity.split(".")[:3]) + "."
+
+
 def _string_length(value: bytes) -> tuple[int, int]:
     """Length of the Avro string behind the framing, and where its text starts. -1 where there is no sensible one."""
     zigzagged = 0

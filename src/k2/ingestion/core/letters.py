@@ -16,7 +16,7 @@ from typing import Any, NotRequired, TypedDict, Unpack
 
 from msgspec import Struct
 
-from k2.ingestion.core.outcome import DeadLetter, Headers, Reason, Record, Stage, WriteOutcome
+from k2.ingestion.core.outcome import DeadLetter, Reason, Record, Stage, WriteOutcome
 
 LETTER_VERSION = 1
 MAX_ERROR_BYTES = 2048
@@ -46,6 +46,7 @@ class Circumstances(TypedDict):
 
     `failed_at_us` and `received_at_us` are in microseconds since the Unix epoch; `received_at_us` is None where no frame brought
     the event. `attempts` says how often it was processed or produced so far, the last time included (1 if not given).
+    `replay_of` is the id of the letter that was replayed in vain and that this one stands for from now on.
     """
 
     letter_id: str
@@ -53,6 +54,7 @@ class Circumstances(TypedDict):
     received_at_us: int | None
     market: str
     attempts: NotRequired[int]
+    replay_of: NotRequired[str]
 
 
 def encode_letter(letter: DeadLetter | FailedRecord, **known: Unpack[Circumstances]) -> bytes:
@@ -76,28 +78,8 @@ def letter_document(letter: DeadLetter | FailedRecord, **known: Unpack[Circumsta
         "symbol": _valid(letter.symbol),
         **(_frame_fields(letter) if isinstance(letter, DeadLetter) else _record_fields(letter)),
         "received_at_us": known["received_at_us"],
+        **({"replay_of": known["replay_of"]} if "replay_of" in known else {}),
     }
-
-
-def payload_of(document: dict[str, Any]) -> bytes:
-    """
-    The exact bytes that a letter holds: of the frame, or of the record's value.
-
-    Raises:
-        ValueError: the letter does not hold them intact (they do not match `payload_sha256`).
-    """
-    text = document["payload"]
-    payload = base64.b64decode(text, validate=True) if document["payload_encoding"] == "base64" else text.encode("utf-8")
-    if hashlib.sha256(payload).hexdigest() != document["payload_sha256"]:
-        raise ValueError("payload and payload_sha256 do not match")
-    return payload
-
-
-def record_of(document: dict[str, Any]) -> Record:
-    """The record that a letter of the kind `record` holds, ready to be produced again. Raises ValueError as `payload_of` does."""
-    headers: Headers = [(header["name"], _header_value(header["value"])) for header in document["headers"]]
-    key = base64.b64decode(document["key"]) if document["key_encoding"] == "base64" else document["key"].encode("utf-8")
-    return Record(document["topic"], key, payload_of(document), document["timestamp"], headers or None)
 
 
 def _frame_fields(letter: DeadLetter) -> dict[str, Any]:
@@ -195,10 +177,6 @@ def _as_text(raw: bytes) -> tuple[str, str]:
 
 def _header_text(value: str | bytes | None) -> str | None:
     return None if value is None else _base64(value.encode("utf-8", "replace") if isinstance(value, str) else value)
-
-
-def _header_value(text: str | None) -> bytes | None:
-    return None if text is None else base64.b64decode(text)
 
 
 def _base64(raw: bytes) -> str:

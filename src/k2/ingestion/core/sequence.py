@@ -102,3 +102,15 @@ class ContiguousSequence:
         self.ids_missing = 0
         self._advance(exchange_id, time_ms)
         return (notice,)
+
+
+class AnyOrder(ContiguousSequence):
+    """For events that come again in whatever order: every id is welcome, and none is missed."""
+
+    __slots__ = ()
+
+    def observe(self, _exchange_id: int, _time_ms: int) -> tuple[bool, bool, tuple[Notice, ...]]:
+        return True, False, ()
+
+    def account_for(self, _exchange_id: int) -> None:
+        """Nothing is counted."""

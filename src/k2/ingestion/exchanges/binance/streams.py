@@ -68,16 +68,38 @@ def stream_name(symbol: str, stream: str) -> str:
 
 
 def build_rows(
-    kind: StreamKind, symbols: Iterable[str], quote_asset: Callable[[str], str], topic: str, schema: Schema, schema_id: int
+    kind: StreamKind,
+    symbols: Iterable[str],
+    quote_asset: Callable[[str], str],
+    topic: str,
+    schema: Schema,
+    schema_id: int,
+    *,
+    sequence: Callable[[str, str], ContiguousSequence] = ContiguousSequence,
 ) -> dict[bytes, StreamRow]:
-    """The rows of the routing table for these symbols, by the stream's name as it stands in a frame."""
+    """
+    The rows of the routing table for these symbols, by the stream's name as it stands in a frame.
+
+    Args:
+        sequence: Makes what watches over a symbol's numbering, from the stream's kind and the symbol.
+    """
     wire = WireDecoder(kind.stream, kind.event_type)
-    rows = (_row(kind, wire, symbol, quote_asset(symbol), topic, schema, schema_id) for symbol in symbols)
+    rows = (
+        _row(kind, wire, symbol, quote_asset(symbol), topic, schema, schema_id, sequence(kind.stream, symbol))
+        for symbol in symbols
+    )
     return {row.stream.encode(): row for row in rows}
 
 
 def _row(
-    kind: StreamKind, wire: WireDecoder, symbol: str, currency: str, topic: str, schema: Schema, schema_id: int
+    kind: StreamKind,
+    wire: WireDecoder,
+    symbol: str,
+    currency: str,
+    topic: str,
+    schema: Schema,
+    schema_id: int,
+    sequence: ContiguousSequence,
 ) -> StreamRow:
     encode = best_encoder(
         schema,
@@ -93,6 +115,6 @@ def _row(
         wire=wire,
         encode=encode,
         to_value=kind.to_value,
-        sequence=ContiguousSequence(kind.stream, symbol),
+        sequence=sequence,
         is_no_event=kind.is_no_event,
     )
