@@ -37,6 +37,7 @@ COMMANDS = {
     "audit": Command("k2.cli.audit", "compare what lies in a topic with a recording of the exchange"),
     "demo": Command("k2.cli.demo", "see the client at work, without a Kafka and without the internet"),
     "dlq": Command("k2.cli.dlq", "look into the dead letters, and replay them"),
+    "doctor": Command("k2.cli.doctor", "find what is wrong, before and after it breaks"),
     "exchange": Command("k2.cli.exchange", "simulate the exchange on this machine"),
     "schemas": Command("k2.cli.schemas", "show the schemas, register them, check their compatibility"),
     "tail": Command("k2.cli.tail", "decode a topic to a table or to JSON lines"),

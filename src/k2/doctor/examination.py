@@ -1,0 +1,68 @@
+"""One examination from its settings to the exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from k2.doctor.checks import Context, carry_out
+from k2.doctor.findings import Result, counted, exit_code, ok, skipped, told_apart, wrong
+from k2.doctor.printing import document, print_result, summary
+from k2.doctor.table import CHECKS, CONFIGURATION
+from k2.errors import ConfigurationError
+from k2.ingestion.settings import Settings
+
+_CONFIGURATION_ADVICE = "correct it (k2 doctor --help tells what each option takes)"
+
+
+def examine(context: Context, *, as_json: bool) -> int:
+    """Carry out all checks and show what they find. Returns the exit code."""
+    return asyncio.run(_examine(context, as_json=as_json))
+
+
+def refuse(error: ConfigurationError, *, as_json: bool) -> int:
+    """Show settings that cannot be used: every fault, and everything that could not be examined for it."""
+    faults = [_fault(text) for text in error.faults]
+    others = [Result(check.name, skipped(f"needs {CONFIGURATION}")) for check in CHECKS]
+    if not as_json:
+        for result in (*faults, Result("everything else", others[0].finding)):
+            print_result(_console(), result)
+    return _end([*faults, *others], as_json=as_json)
+
+
+async def _examine(context: Context, *, as_json: bool) -> int:
+    results = [Result(CONFIGURATION, ok(_described(context.settings), facts={"topic": context.settings.topic}))]
+    console = _console()
+    if not as_json:
+        print_result(console, results[0])
+    async for result in carry_out(CHECKS, context):
+        results.append(result)
+        if not as_json:
+            print_result(console, result)
+    return _end(results, as_json=as_json)
+
+
+def _fault(text: str) -> Result:
+    what, advice = told_apart(text)
+    return Result(CONFIGURATION, wrong(what, advice or _CONFIGURATION_ADVICE))
+
+
+def _end(results: Sequence[Result], *, as_json: bool) -> int:
+    if as_json:
+        sys.stdout.write(json.dumps(document(results)) + "\n")
+    else:
+        _console().out(f"\n{summary(results)}", highlight=False)
+    return exit_code(result.finding for result in results)
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=False)
+
+
+def _described(settings: Settings) -> str:
+    feed = settings.feed
+    return f"{counted(len(feed.symbols), 'symbol')} of {feed.market} {feed.stream} into {settings.topic}"
