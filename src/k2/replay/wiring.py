@@ -14,9 +14,12 @@ from k2.ingestion.adapters.journal import DailyJournal
 from k2.ingestion.adapters.logs import rdkafka_logger
 from k2.ingestion.adapters.registry import SchemaRegistry
 from k2.ingestion.adapters.registry_access import access_from, subject_of
+from k2.ingestion.adapters.registry_decoder import parsed_schema
 from k2.ingestion.adapters.rest import RestClient, RestError, RestOptions
 from k2.ingestion.adapters.schema_files import load_schema
 from k2.ingestion.adapters.state import peek
+from k2.ingestion.core.decoding import ParsedSchema, UndecodableError, decode_framed, schema_id_of
+from k2.ingestion.core.identity import message_identity
 from k2.ingestion.core.schemas import Schema
 from k2.ingestion.exchanges.binance.symbols import SymbolInfo, quote_asset
 from k2.ingestion.service import DEAD_LETTER_PREFIX, tls_context
@@ -37,14 +40,14 @@ def dry_workbench(settings: Settings) -> Workbench:
     """Prepares letters without asking anybody."""
     assets = QuoteAssets(settings, ask=False)
     return Workbench(
-        _wanted(settings), Environment(load_schema, lambda _topic, _schema: NO_SCHEMA_ID, lambda _id: True, assets.of)
+        _wanted(settings), Environment(load_schema, lambda _topic, _schema: NO_SCHEMA_ID, lambda _value: True, assets.of)
     )
 
 
 def workbench(settings: Settings, registry: SchemaRegistry) -> Workbench:
     """Prepares letters with the ids of a registry, which is never written to."""
     ids = SchemaIds(settings, registry)
-    return Workbench(_wanted(settings), Environment(load_schema, ids.of, ids.knows, QuoteAssets(settings, ask=True).of))
+    return Workbench(_wanted(settings), Environment(load_schema, ids.of, ids.still_reads, QuoteAssets(settings, ask=True).of))
 
 
 def desk(settings: Settings, stop_signal: Callable[[], int]) -> Desk:
@@ -81,7 +84,7 @@ class SchemaIds:
     def __init__(self, settings: Settings, registry: SchemaRegistry) -> None:
         self._registry, self._patience = registry, patience_of(settings)
         self._ids: dict[tuple[str, str], int] = {}
-        self._known: dict[int, bool] = {}
+        self._schemas: dict[int, ParsedSchema | None] = {}
 
     def of(self, topic: str, schema: Schema) -> int:
         """The id of a schema under a topic's subject."""
@@ -91,12 +94,23 @@ class SchemaIds:
             self._ids[key] = found.schema_id
         return self._ids[key]
 
-    def knows(self, schema_id: int) -> bool:
-        """Whether the registry has this id."""
-        if schema_id not in self._known:
+    def still_reads(self, value: bytes) -> bool:
+        """
+        Whether a framed value can be read with what the registry has for its schema id.
+
+        A registry that was made anew gives ids a second time, so that an id which it knows may be that of another schema.
+        """
+        try:
+            schema = self._schema_with(schema_id_of(value))
+            return schema is not None and decode_framed(value, schema).get("message_id") == message_identity(value)
+        except UndecodableError:
+            return False
+
+    def _schema_with(self, schema_id: int) -> ParsedSchema | None:
+        if schema_id not in self._schemas:
             text = self._patience.wait_for(REGISTRY, lambda: self._registry.schema_text(schema_id))
-            self._known[schema_id] = text is not None
-        return self._known[schema_id]
+            self._schemas[schema_id] = None if text is None else parsed_schema(text)
+        return self._schemas[schema_id]
 
 
 class QuoteAssets:

@@ -2,7 +2,7 @@
 From a dead letter to what is to be done with it now: the pipeline of the client, once more.
 
 An event goes through the same steps as when it came over the wire, except that it comes in no particular order. A record that
-was encoded before keeps its bytes, as long as the registry still knows the schema that they were written with.
+was encoded before keeps its bytes, as long as the registry still has the schema that they were written with.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Struct
 
-from k2.ingestion.core.decoding import UndecodableError, schema_id_of
 from k2.ingestion.core.letter_reader import Letter
 from k2.ingestion.core.outcome import DeadLetter, Headers, Ignored, Outcome, Publish, Reason, Record
 from k2.ingestion.core.pipeline import SOURCE_HEADER, Pipeline
@@ -61,13 +60,13 @@ class Environment(Struct, frozen=True):
     """
     What has to be asked for. Each may raise a K2Error, which ends the run.
 
-    `schema` loads one by name; `schema_id` is the id to encode with, by topic and schema; `knows_schema` tells whether the
-    registry has an id; `quote_asset` is that of a market's symbol.
+    `schema` loads one by name; `schema_id` is the id to encode with, by topic and schema; `still_reads` tells whether consumers
+    can read a value with what the registry has for its schema id; `quote_asset` is that of a market's symbol.
     """
 
     schema: Callable[[str], Schema]
     schema_id: Callable[[str, Schema], int]
-    knows_schema: Callable[[int], bool]
+    still_reads: Callable[[bytes], bool]
     quote_asset: Callable[[str, str], str]
 
 
@@ -88,18 +87,12 @@ class Workbench:
         """
         if letter.record is None:
             return _from_outcome(self._process(letter, letter.payload, now_us), letter)
-        if self._still_readable(letter.record):
+        if self._environment.still_reads(letter.record.value):
             return ToPublish((as_replayed(letter.record, letter),))
         return self._encoded_anew(letter, now_us)
 
-    def _still_readable(self, record: Record) -> bool:
-        try:
-            return self._environment.knows_schema(schema_id_of(record.value))
-        except UndecodableError:
-            return False
-
     def _encoded_anew(self, letter: Letter, now_us: int) -> Prepared:
-        """The registry has lost the schema of the bytes: the event itself is still in the letter."""
+        """The registry has lost the schema of the bytes, or has another one under its id: the event itself is in the letter."""
         kind = letter.stream  # a record's letter names the kind of stream only
         frame = {"stream": stream_name(letter.symbol, kind), "data": letter.original_message}
         return _from_outcome(self._process(letter, msgspec.json.encode(frame), now_us), letter)

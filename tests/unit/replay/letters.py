@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,17 @@ SYMBOL = "BTCUSDT"
 RECEIVED_AT_US = (FIRST_TIME_MS + 60_000) * 1_000
 FAILED_AT_US = 1_700_000_100_000_000  # 2023-11-14T22:15:00Z
 WANTED = Wanted("spot", "aggTrade", TOPIC, frozenset({SYMBOL}))
+
+
+def written_with(schema_id: int) -> Callable[[bytes], bool]:
+    """A registry that has one schema: whether a value was written with it."""
+    return lambda value: value[1:5] == schema_id.to_bytes(4)
+
+
 ENVIRONMENT = Environment(
     schema=load_schema,
     schema_id=lambda _topic, _schema: SCHEMA_ID,
-    knows_schema=lambda schema_id: schema_id == SCHEMA_ID,
+    still_reads=written_with(SCHEMA_ID),
     quote_asset=lambda _market, _symbol: "USDT",
 )
 

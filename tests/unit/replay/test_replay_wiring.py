@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from faults.assembly import make_record
 from k2.errors import UnavailableError
 from k2.ingestion.adapters.registry import SchemaRegistry
 from k2.ingestion.adapters.registry_access import ResolvedSchema
@@ -18,6 +19,12 @@ from k2.ingestion.startup import SYMBOLS_VERSION, symbols_document
 from k2.replay.wiring import QuoteAssets, SchemaIds
 
 SCHEMA = load_schema("trade_v2")
+OTHER_SCHEMA = '{"type": "record", "name": "Other", "fields": [{"name": "message_id", "type": "string"}]}'
+
+
+def value_of(schema_id: int) -> bytes:
+    """A trade's value, as it was written with the schema of this id."""
+    return b"\0" + schema_id.to_bytes(4) + make_record(3).value[5:]
 
 
 def settings(*argv: str) -> Settings:
@@ -43,7 +50,7 @@ class Registry:
 
     def schema_text(self, schema_id: int) -> str | None:
         self._answer(schema_id)
-        return "{}" if schema_id <= 7 else None
+        return SCHEMA.text if schema_id <= 7 else OTHER_SCHEMA if schema_id == 8 else None
 
 
 def schema_ids(registry: Registry, *argv: str) -> SchemaIds:
@@ -56,13 +63,22 @@ class TestSchemaIds:
         registry = Registry()
         ids = schema_ids(registry)
         assert [ids.of(topic, SCHEMA) for topic in ("t", "u", "t", "u")] == [1, 2, 1, 2]
-        assert [ids.knows(schema_id) for schema_id in (7, 8, 7, 8)] == [True, False, True, False]
-        assert registry.asked == ["t-value", "u-value", 7, 8]
+        assert [ids.still_reads(value_of(schema_id)) for schema_id in (7, 9, 7, 9)] == [True, False, True, False]
+        assert registry.asked == ["t-value", "u-value", 7, 9]
+
+    @pytest.mark.parametrize("value", [b"", b"{}", b"\1\0\0\0\7", b"\0\0\0\0\7", b"\0\0\0\0\7torn"])
+    def test_what_is_no_record_of_ours_cannot_be_read(self, value: bytes) -> None:
+        """No framing, nothing behind it, or half of it: such bytes are of no use to a consumer."""
+        assert not schema_ids(Registry()).still_reads(value)
+
+    def test_an_id_that_was_given_again_is_noticed(self) -> None:
+        """A registry that was made anew has another schema under the id: what is read with it is not our record."""
+        assert not schema_ids(Registry()).still_reads(value_of(8))
 
     def test_a_registry_that_comes_up_late_is_waited_for(self) -> None:
         """It costs the wait and no letter."""
         registry = Registry(away=1)
-        assert schema_ids(registry).knows(7)
+        assert schema_ids(registry).still_reads(value_of(7))
         assert registry.asked == [7, 7]
 
     def test_a_registry_that_never_answers_ends_the_run(self) -> None:

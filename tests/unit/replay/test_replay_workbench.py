@@ -40,7 +40,9 @@ def frame_in(name: str) -> bytes:
 
 def workbench_for(market: str = "spot", stream: str = "aggTrade", symbols: tuple[str, ...] = SYMBOLS) -> Workbench:
     """One for the settings of a client, and a registry with the id that the pipelines of the tests encode with."""
-    environment = Environment(load_schema, lambda _topic, _schema: 1, lambda schema_id: schema_id == 1, lambda _m, _s: "USDT")
+    environment = Environment(
+        load_schema, lambda _topic, _schema: 1, lambda value: value[1:5] == b"\0\0\0\1", lambda _m, _s: "USDT"
+    )
     return Workbench(Wanted(market, stream, TOPIC, frozenset(symbols)), environment)
 
 
@@ -274,7 +276,7 @@ class TestRecords:
 
 
 def elsewhere_with(schema_id: int) -> Workbench:
-    environment = Environment(load_schema, lambda _t, _s: schema_id, lambda asked: asked == schema_id, lambda _m, _s: "USDT")
+    environment = Environment(load_schema, lambda _t, _s: schema_id, letters.written_with(schema_id), lambda _m, _s: "USDT")
     return Workbench(Wanted("usdm", "trade", "other.topic", frozenset()), environment)
 
 

@@ -40,11 +40,12 @@ class RecordDecoder:
             text = self._registry.schema_text(schema_id)
             if len(self._schemas) >= MOST_SCHEMAS:
                 self._schemas.clear()
-            self._schemas[schema_id] = None if text is None else _parsed(text)
+            self._schemas[schema_id] = None if text is None else parsed_schema(text)
         return self._schemas[schema_id]
 
 
-def _parsed(text: str) -> ParsedSchema | None:
+def parsed_schema(text: str) -> ParsedSchema | None:
+    """The schema, ready to decode with; None where the text is no Avro schema."""
     try:
         return fastavro.parse_schema(json.loads(text))
     except (*DECODE_ERRORS, fastavro.schema.SchemaParseException, fastavro.schema.UnknownType):
