@@ -128,6 +128,13 @@ def test_findings_read_with_what_differs() -> None:
     ]
 
 
+def test_nothing_in_common_is_asked_about() -> None:
+    """Where all is lost, it is rather the wrong recording, topic or stream than a loss."""
+    nothing = verdict(lost=[Finding(SPOT_TRADE)])
+    nothing.findings[Kind.LOST].count = nothing.events
+    assert list(as_lines(nothing, "t", "f"))[-1].startswith("The topic holds nothing of what was recorded. Is it ")
+
+
 def test_how_many_of_all_are_shown() -> None:
     """A heading tells where there are more than are listed."""
     many = verdict(lost=[Finding(SPOT_TRADE)])

@@ -78,6 +78,15 @@ def test_an_error_cannot_command_the_terminal(install: Install, capsys: pytest.C
     assert capsys.readouterr().err == "k2 fail: topic \\x1b[2J\\nk2 fail: all is well\n"
 
 
+def test_an_output_that_takes_no_more_is_no_defect(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the system refuses (a full disk behind standard output) is one line that says so, and asks for no report."""
+    install("write", "raise OSError(28, 'No space left on device')")
+    assert main(["write"]) == 70
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "No space left on device" in line
+    assert "report" not in line
+
+
 def test_an_interrupt_ends_quietly(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
     """Ctrl-C ends with the code that shells expect and without a traceback."""
     install("wait", "raise KeyboardInterrupt")

@@ -44,7 +44,15 @@ def as_lines(verdict: Verdict, topic: str, recording: str) -> Iterator[str]:
             yield f"{count:>12,}  {kind.value.replace('_', ' ')}: {MEANINGS[kind]}"
     for kind in Kind:
         yield from _examples(kind, verdict)
-    yield "Nothing is lost, doubled, disordered or changed." if verdict.is_clean else "The topic does not hold what was recorded."
+    yield _conclusion(verdict)
+
+
+def _conclusion(verdict: Verdict) -> str:
+    if verdict.is_clean:
+        return "Nothing is lost, doubled, disordered or changed."
+    if verdict.findings[Kind.LOST].count == verdict.events:
+        return "The topic holds nothing of what was recorded. Is it the recording, the topic and the --stream that you meant?"
+    return "The topic does not hold what was recorded."
 
 
 def _examples(kind: Kind, verdict: Verdict) -> Iterator[str]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from k2.cli.client_options import BROKER, LOGGING, REGISTRY, add_client_options, client_settings, tool_logging
 from k2.errors import EXIT_OK, ConfigurationError, K2Error
 from k2.ingestion.core.outcome import Reason, Stage
+from k2.ingestion.option_values import quoted
 
 if TYPE_CHECKING:
     from k2.ingestion.settings import Settings
@@ -40,6 +41,7 @@ REPLAY = (
 EPILOG = (
     "Exit codes: 0 nothing is left that failed, 1 something is, 2 usage, 69 Kafka or the registry does not answer, 70 the disk."
 )
+TIMES = "an age without a sign (10m, 2h), a date, an RFC 3339 time, or seconds (10 digits) or ms (13) since 1970"
 REPLAY_OPTIONS = (
     "feed.market", "feed.stream", "feed.rest_url", *BROKER, "kafka.topic_prefix", *REGISTRY, "state_dir", "startup_timeout_s",
 )  # fmt: skip
@@ -69,8 +71,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def add_replay_options(parser: argparse.ArgumentParser) -> None:
     """Everything that a replay can be told."""
     parser.add_argument("--publish", action="store_true", help="do it; without this it is a dry run")
-    parser.add_argument("--rate", default="0", metavar="N", help="at most so many letters a second; default: as many as go")
-    parser.add_argument("--max-attempts", default="0", metavar="N", help="leave letters alone that have been tried so often")
+    parser.add_argument("--rate", default="0", metavar="N", help="at most so many letters a second; default: 0, as many as go")
+    parser.add_argument(
+        "--max-attempts", default="0", metavar="N", help="leave letters alone that have been tried so often; default: 0, none"
+    )
     _add_common_options(parser)
     add_client_options(parser, REPLAY_OPTIONS)
     parser.set_defaults(run=run_replay)
@@ -122,7 +126,9 @@ def run_show(arguments: Arguments) -> int:
             _print_lines([listing.whole_letter(entry, as_json=arguments.json)])
             missing.pop(entry.letter.id, None)
     if missing:
-        raise ConfigurationError(f"no such letter in the {len(files)} files: {', '.join(map(repr, missing))}")
+        raise ConfigurationError(
+            f"no letter has the id {', '.join(map(repr, missing))} (an id is given whole; `k2 dlq list --each` shows them)"
+        )
     return EXIT_OK
 
 
@@ -246,9 +252,9 @@ def _time_ms(flag: str, text: str | None) -> int | None:
     try:
         found = place(text, int(time.time() * 1_000))
     except ValueError as error:
-        raise ConfigurationError(f"{flag}: {error}") from error
+        raise ConfigurationError(f"{flag}: {quoted(text)} is no time: {TIMES}") from error
     if isinstance(found, str):
-        raise ConfigurationError(f"{flag}: {found!r} is a place in a topic; give a time")
+        raise ConfigurationError(f"{flag}: {quoted(text)} is no time: {TIMES}")
     return found
 
 

@@ -102,8 +102,10 @@ def _print_ready(exchange: Exchange, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"ws_url": exchange.ws_url, "rest_url": exchange.rest_url}), flush=True)
         return
-    print(f"Simulated Binance ({exchange.market.venue}), {len(exchange.market.instruments())} symbols. Stop it with Ctrl-C.")
-    print(f"  WebSocket  {exchange.ws_url}/stream?streams=<symbol>@aggTrade")
+    symbols, kinds = len(exchange.market.instruments()), exchange.market.stream_kinds()
+    print(f"Simulated Binance ({exchange.market.venue}), {symbols} symbol{'' if symbols == 1 else 's'}. Stop it with Ctrl-C.")
+    print(f"  WebSocket  {exchange.ws_url}/stream?streams=<symbol>@{kinds[0]}")
+    print(f"  Streams    {', '.join(f'<symbol>@{kind}' for kind in kinds)}")
     print(f"  REST       {exchange.rest_url}", flush=True)
 
 

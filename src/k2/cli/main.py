@@ -66,6 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader went away (`k2 tail | head`). What is still buffered would fail once more when Python exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_PIPE_CLOSED
+    except OSError as error:
+        _complain(f"k2 {name}", FatalError(f"the system refuses: {error}; check the disk, or what the output goes to"))
+        return FatalError.exit_code
     except Exception as defect:  # noqa: BLE001 - whatever it is, the user gets one line
         return _own_up(name, defect)
 

@@ -40,7 +40,7 @@ def _remarks(summary: Summary, total: Row, *, dry_run: bool) -> Iterator[str]:
     if summary.filtered:
         yield f"{summary.filtered:,} letters did not fit the filters."
     if total.in_doubt and dry_run:
-        yield f"{total.in_doubt:,} of those to publish may be in the topic already: a run that publishes looks there before."
+        yield f"{total.in_doubt:,} of those to publish are of unknown outcome: publishing looks for them in the topic first."
     if summary.unreadable_lines:
         yield f"{summary.unreadable_lines:,} lines are no letters that this version can read:"
         yield from (f"  {printable(str(line))}" for line in summary.unreadable)

@@ -20,7 +20,7 @@ from k2.simulator.schedule import EagerSchedule, PacedSchedule, Schedule
 from k2.simulator.tape import EVENT_DELAY_MS, Book, Tape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Mapping
+    from collections.abc import Callable, Container, Mapping, Sequence
 
 HISTORY_PER_SYMBOL = 200_000
 CONTINUOUS_SINCE_MS = 1_704_067_200_000  # 2024-01-01: a beginning that servers started at different times share
@@ -111,6 +111,9 @@ class GeneratedMarket:
 
     def instruments(self) -> Mapping[str, Instrument]:
         return {book.listing.symbol: book.listing.instrument for book in self._books}
+
+    def stream_kinds(self) -> Sequence[str]:
+        return ("aggTrade", "trade")
 
     def history(self, kind: TradeKind, symbol: str, window: Window) -> list[PastTrade]:
         turn, turns = self._turns[symbol], len(self._books)

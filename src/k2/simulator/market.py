@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Mapping
+    from collections.abc import Callable, Container, Mapping, Sequence
 
 Venue = Literal["spot", "usdm"]
 TradeKind = Literal["aggTrade", "trade"]
@@ -87,6 +87,9 @@ class Market(Protocol):
         """Seconds until the next frame is due, or None when the market is over."""
 
     def instruments(self) -> Mapping[str, Instrument]: ...
+
+    def stream_kinds(self) -> Sequence[str]:
+        """What it has streams of: their names behind the `@`, trades first."""
 
     def history(self, kind: TradeKind, symbol: str, window: Window) -> list[PastTrade]:
         """Issued trades by ascending id."""

@@ -9,10 +9,10 @@ import msgspec
 from msgspec import Struct
 
 from k2.simulator.instruments import assets
-from k2.simulator.market import Frame, Instrument, PastTrade, TradeKind, Venue, Window, select
+from k2.simulator.market import TRADE_KINDS, Frame, Instrument, PastTrade, TradeKind, Venue, Window, select
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Container, Mapping, Sequence
 
     from k2.simulator.recording import RecordedFrame, Recording
 
@@ -84,6 +84,10 @@ class RecordedMarket:
 
     def instruments(self) -> Mapping[str, Instrument]:
         return {symbol: Instrument(symbol, *assets(symbol, self._quotes)) for symbol in self.recording.symbols}
+
+    def stream_kinds(self) -> Sequence[str]:
+        kinds = dict.fromkeys(stream.partition("@")[2] for stream in self.recording.streams if "@" in stream)
+        return sorted(kinds, key=lambda kind: kind not in TRADE_KINDS)
 
     def history(self, kind: TradeKind, symbol: str, window: Window) -> list[PastTrade]:
         past = self._past.get(f"{symbol.lower()}@{kind}")

@@ -11,7 +11,10 @@ from k2.ingestion.option_values import quoted
 
 Place = Literal["end", "start"] | int  # a number is a time, in milliseconds since the Unix epoch
 
-FORMS = "end, start, an age (10m, 2h, 1h30m), a date, an RFC 3339 time (without a zone: UTC), or seconds or ms since 1970"
+FORMS = (
+    "end, start, an age without a sign (10m, 2h, 1h30m), a date, an RFC 3339 time (without a zone: UTC), or seconds (10 digits) "
+    "or ms (13) since 1970"
+)
 
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _AGE_PART = re.compile(r"([0-9]{1,9})(ms|[smhdw])")

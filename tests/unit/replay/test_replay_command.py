@@ -155,9 +155,9 @@ USAGE: list[tuple[list[str], str]] = [
     (["show", "--limit", "x"], "--limit: 'x' is not a whole number"),
     (["replay", "--stage", "birth"], "--stage: 'birth' is not one of decode, route, map, encode, produce, shutdown"),
     (["list", "--reason", "moonphase"], "--reason: 'moonphase' is not one of not_json, "),
-    (["list", "--since", "yesterday"], "--since: 'yesterday' is none of: "),
+    (["list", "--since", "yesterday"], "--since: 'yesterday' is no time: an age "),
     (["list", "--until", "2023-13-01"], "--until: '2023-13-01' is no time"),
-    (["list", "--since", "end"], "--since: 'end' is a place in a topic; give a time"),
+    (["list", "--since", "end"], "--since: 'end' is no time: an age "),
     (["list", "--file", "../etc/passwd"], "../etc/passwd is refused: it does not lie in --dead-letter-dir"),
     (["list", "--file", "nothing.jsonl"], "nothing.jsonl is refused: No such file or directory"),
     (["list", "--dead-letter-dir", "/nowhere/at/all"], "--dead-letter-dir: /nowhere/at/all cannot be read: No such file"),
@@ -261,7 +261,9 @@ class TestLooking:
         assert main(["dlq", "show", "good-1", "nix\x1b[2J"]) == 2
         captured = capsys.readouterr()
         assert captured.out.startswith("id                good-1")
-        assert captured.err == "k2 dlq: no such letter in the 1 files: 'nix\\x1b[2J'\n"
+        assert (
+            captured.err == "k2 dlq: no letter has the id 'nix\\x1b[2J' (an id is given whole; `k2 dlq list --each` shows them)\n"
+        )
 
 
 class TestPublishing:

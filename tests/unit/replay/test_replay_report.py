@@ -54,7 +54,7 @@ def test_a_dry_run_says_what_would_be_done() -> None:
         "produce  delivery_rejected             3              1                 0         1              0         1",
         "all                                1,205          1,201                 1         1              1         1",
         "7 letters did not fit the filters.",
-        "1 of those to publish may be in the topic already: a run that publishes looks there before.",
+        "1 of those to publish are of unknown outcome: publishing looks for them in the topic first.",
         "1 lines are no letters that this version can read:",
         r"  binance-20231114.jsonl at byte 0: no JSON: \x1b[31mred",
         "Would fail again:",

@@ -63,6 +63,7 @@ async def test_the_command_speaks_to_people_too() -> None:
     out, err = await asyncio.wait_for(process.communicate(), 30)
     assert (process.returncode, err) == (0, b"")
     assert b"Simulated Binance (usdm), 3 symbols" in out
+    assert b"/stream?streams=<symbol>@aggTrade\n  Streams    <symbol>@aggTrade, <symbol>@trade\n" in out
     assert b"Sent 0 frames over 0 connections." in out
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from k2.errors import ConfigurationError
 from k2.simulator import recording
-from k2.simulator.market import Window
+from k2.simulator.market import TRADE_KINDS, Window
 from k2.simulator.recorded import RecordedMarket
 from unit.simulator.wire import dial, get, receive, recording_path
 
@@ -147,6 +147,13 @@ async def test_a_recording_begins_with_its_first_reader(serve: Serve, gzipped: P
     await asyncio.sleep(0.05)
     async with dial(exchange, "/stream?streams=btcusdt@trade") as client:
         assert await receive(client, 4) == [_trade(number) for number in range(1, 5)]
+
+
+def test_what_it_has_streams_of_is_told(gzipped: Path) -> None:
+    """A client that asks for another stream would hear nothing: trades come first, as they are what most ask for."""
+    kinds = RecordedMarket(recording.load(gzipped)).stream_kinds()
+    assert kinds[0] in TRADE_KINDS
+    assert set(kinds) == {stream.partition("@")[2] for stream in recording.load(gzipped).streams}
 
 
 def test_the_recorded_pace_is_kept(gzipped: Path) -> None:

@@ -91,5 +91,6 @@ def _reason(errors: Sequence[KafkaError]) -> str:
     """Why there is no answer, from the first error that gives a reason."""
     telling = next((error.str() for error in errors if not _BARE.search(error.str())), "")
     if not telling:
-        return ": it lets us connect, and then is silent or hangs up; check the address and --kafka-security-protocol"
+        silent = ": it lets us connect, and then is silent or hangs up"
+        return f"{silent}; if it worked before, look whether it hangs, else check the address and --kafka-security-protocol"
     return f" ({telling}){'; check --kafka-security-protocol' if _NO_TLS.search(telling) else ''}"
