@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from integration.examining import Doctor, doctor_for
 from integration.secured import Files, GuardedBroker, SecureBroker, SecureRelay, broker_properties, served
+from integration.support import Rig, RunningExchange, generated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from kit.kafka import KafkaBroker
     from kit.registry import SchemaRegistry
@@ -48,3 +51,22 @@ def guarded_broker(secure_files: Files) -> Iterator[GuardedBroker]:
     """A broker that allows those on its log-in listeners nothing but what `allow` has given them."""
     with closing(GuardedBroker(secure_files)) as broker:
         yield broker.start()
+
+
+@pytest.fixture
+def rig(kafka: KafkaBroker, registry: SchemaRegistry, tmp_path: Path) -> Iterator[Rig]:
+    """The client with its surroundings, at the open broker; a module that needs another one overrides it."""
+    with Rig(kafka, registry, tmp_path) as rig:
+        yield rig
+
+
+@pytest.fixture
+def exchange(rig: Rig) -> RunningExchange:
+    """An exchange with 300 messages."""
+    return rig.exchange(generated(300))
+
+
+@pytest.fixture
+def doctor(rig: Rig) -> Iterator[Doctor]:
+    with doctor_for(rig) as doctor:
+        yield doctor

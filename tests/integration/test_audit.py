@@ -31,12 +31,6 @@ Verdict = dict[str, Any]
 
 
 @pytest.fixture
-def rig(kafka: KafkaBroker, registry: SchemaRegistry, tmp_path: Path) -> Iterator[Rig]:
-    with Rig(kafka, registry, tmp_path) as rig:
-        yield rig
-
-
-@pytest.fixture
 def filled(kafka: KafkaBroker, registry: SchemaRegistry, topic: str) -> FilledTopic:
     return FilledTopic(kafka, registry, topic, partitions=2)
 

@@ -21,12 +21,6 @@ if TYPE_CHECKING:
 FULL_RATE = 15_000.0
 
 
-@pytest.fixture
-def rig(kafka: KafkaBroker, registry: SchemaRegistry, tmp_path: Path) -> Iterator[Rig]:
-    with Rig(kafka, registry, tmp_path) as rig:
-        yield rig
-
-
 @pytest.fixture(scope="module")
 def own_kafka() -> Iterator[KafkaBroker]:
     """A broker that these tests may mistreat."""

@@ -6,13 +6,12 @@ import asyncio
 import socket
 import subprocess
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from integration.examining import DOCTOR, LIMIT_S, NAMES, Doctor, Report, command_of, doctor_for
-from integration.support import Rig, RunningExchange, generated
+from integration.examining import DOCTOR, LIMIT_S, NAMES, Doctor, Report, command_of
+from integration.support import Rig, RunningExchange
 from kit.client import ClientProcess
 from kit.verify import read_topic
 from unit.feed.servers import Peer, listening
@@ -24,23 +23,6 @@ if TYPE_CHECKING:
     from kit.registry import SchemaRegistry
 
 TOPIC_CHECKS = ("kafka settings", "kafka rights", "kafka content")
-
-
-@pytest.fixture
-def rig(kafka: KafkaBroker, registry: SchemaRegistry, tmp_path: Path) -> Iterator[Rig]:
-    with Rig(kafka, registry, tmp_path) as rig:
-        yield rig
-
-
-@pytest.fixture
-def exchange(rig: Rig) -> RunningExchange:
-    return rig.exchange(generated(300))
-
-
-@pytest.fixture
-def doctor(rig: Rig) -> Iterator[Doctor]:
-    with doctor_for(rig) as doctor:
-        yield doctor
 
 
 class TestHealth:

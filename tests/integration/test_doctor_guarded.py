@@ -7,17 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from integration.examining import Doctor, command_of, doctor_for
+from integration.examining import Doctor, command_of
 from integration.secured import CANARY, NO_HOST, PASSWORD, USER, WRONG_PASSWORD, Files, GuardedBroker
-from integration.support import Rig, RunningExchange, generated
+from integration.support import Rig, RunningExchange
 from integration.test_secure_connections import KAFKA_LOGIN, PLAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from kit.kafka import KafkaBroker
-    from kit.registry import SchemaRegistry
+    pass
 
 
 @pytest.fixture
@@ -28,23 +24,6 @@ def files(secure_files: Files) -> Files:
 @pytest.fixture
 def guarded(guarded_broker: GuardedBroker) -> GuardedBroker:
     return guarded_broker
-
-
-@pytest.fixture
-def rig(kafka: KafkaBroker, registry: SchemaRegistry, tmp_path: Path) -> Iterator[Rig]:
-    with Rig(kafka, registry, tmp_path) as rig:
-        yield rig
-
-
-@pytest.fixture
-def exchange(rig: Rig) -> RunningExchange:
-    return rig.exchange(generated(300))
-
-
-@pytest.fixture
-def doctor(rig: Rig) -> Iterator[Doctor]:
-    with doctor_for(rig) as doctor:
-        yield doctor
 
 
 class TestGuarded:

@@ -19,7 +19,6 @@ from kit.client import ClientProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from kit.kafka import KafkaBroker
     from kit.registry import SchemaRegistry
@@ -37,12 +36,6 @@ RUNBOOK = {
 }
 COUNT = 20_000
 PEAK_RATE = 10_000  # trades a second, as the runbook has it; here the exchange sends as many as are read
-
-
-@pytest.fixture
-def rig(kafka: KafkaBroker, registry: SchemaRegistry, tmp_path: Path) -> Iterator[Rig]:
-    with Rig(kafka, registry, tmp_path) as rig:
-        yield rig
 
 
 class Quiet(NamedTuple):

@@ -16,10 +16,6 @@ from k2.simulator.recorded import RecordedMarket
 from k2.simulator.recording import load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from kit.kafka import KafkaBroker
-    from kit.registry import SchemaRegistry
     from kit.verify import ReadRecord
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "recordings"
@@ -43,12 +39,6 @@ SPOT_2021 = Case("spot_multi_20211012.txt", "spot", "aggTrade", ("NKNUSDT", "BLZ
 USDM_2021 = Case("usdm_multi_20210722.txt", "usdm", "aggTrade", ("SUSHIUSDT", "AKROUSDT", "KEEPUSDT", "CTKUSDT"), 91)
 NOT_DEFAULT = {"spot": (), "usdm": ("--market", "usdm"), "aggTrade": (), "trade": ("--stream", "trade")}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def rig(kafka: KafkaBroker, registry: SchemaRegistry, tmp_path: Path) -> Iterator[Rig]:
-    with Rig(kafka, registry, tmp_path) as rig:
-        yield rig
 
 
 def recording_path(case: Case) -> Path:

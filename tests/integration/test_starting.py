@@ -33,12 +33,6 @@ OLD_TRADE = (
 )
 
 
-@pytest.fixture
-def rig(kafka: KafkaBroker, registry: SchemaRegistry, tmp_path: Path) -> Iterator[Rig]:
-    with Rig(kafka, registry, tmp_path) as rig:
-        yield rig
-
-
 def last_words(client: RunningClient, exit_code: int) -> str:
     """The one line on stderr that a client leaves behind when it ends by itself with this exit code."""
     assert client.wait(30) == exit_code, client.output

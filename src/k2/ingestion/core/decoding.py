@@ -10,13 +10,14 @@ from __future__ import annotations
 import base64
 import io
 import math
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 import fastavro
 
 from k2.ingestion.core.avro import FRAME_BYTES
+from k2.ingestion.core.times import rfc3339
 
 DECODE_ERRORS = (EOFError, ValueError, IndexError, TypeError, KeyError, OverflowError, RecursionError)
 
@@ -77,10 +78,3 @@ def json_ready(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)  # JSON has no number for it
     return value if isinstance(value, str | int | float | bool | None) else str(value)
-
-
-def rfc3339(at: datetime) -> str:
-    """A time in UTC, to the microsecond. One of no zone, as Avro's local timestamps are, stays without."""
-    if at.tzinfo is None:
-        return at.isoformat(timespec="microseconds")
-    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

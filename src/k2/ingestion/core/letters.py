@@ -11,20 +11,18 @@ import base64
 import hashlib
 import json
 import math
-from datetime import UTC, datetime, timedelta
 from typing import Any, NotRequired, TypedDict, Unpack
 
 from msgspec import Struct
 
 from k2.ingestion.core.outcome import DeadLetter, Reason, Record, Stage, WriteOutcome
+from k2.ingestion.core.times import rfc3339_of_us
 
 LETTER_VERSION = 1
 MAX_ERROR_BYTES = 2048
 MAX_DEPTH = 64  # jq 1.6 refuses a line nested deeper than 256
 MAX_INTEGER_DIGITS = 4000  # Python converts no more than 4,300 digits between text and integer
 TOO_DEEP = "<nested too deeply, see payload>"
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class FailedRecord(Struct, gc=False):
@@ -67,7 +65,7 @@ def letter_document(letter: DeadLetter | FailedRecord, **known: Unpack[Circumsta
     return {
         "version": LETTER_VERSION,
         "id": known["letter_id"],
-        "failed_at": _rfc3339(known["failed_at_us"]),
+        "failed_at": rfc3339_of_us(known["failed_at_us"]),
         "stage": letter.stage.value,
         "reason": letter.reason.value,
         "error": _bounded(letter.error),
@@ -181,7 +179,3 @@ def _header_text(value: str | bytes | None) -> str | None:
 
 def _base64(raw: bytes) -> str:
     return base64.b64encode(raw).decode("ascii")
-
-
-def _rfc3339(at_us: int) -> str:
-    return (_EPOCH + timedelta(microseconds=at_us)).isoformat(timespec="microseconds").replace("+00:00", "Z")
