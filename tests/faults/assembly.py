@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from faults.harness import FIRST_TIME_MS, LOGGER, TOPIC, product_config
 from k2.ingestion.adapters.dead_letters import BoxLimits, BoxState, DeadLetterBox
+from k2.ingestion.adapters.disk import DirectoryWatch
 from k2.ingestion.adapters.journal import DailyJournal
 from k2.ingestion.adapters.kafka import KafkaSink
 from k2.ingestion.adapters.schema_files import load_schema
@@ -107,7 +108,9 @@ class Assembly:
             sink=self.sink,
             happenings=self.happenings,
             letters=self.desk,
-            queue_capacity=QUEUE_MESSAGES,
+            queue_messages=QUEUE_MESSAGES,
+            queue_bytes=QUEUE_MESSAGES * 1_000,
+            directories=DirectoryWatch({"dead_letters": directory}),
             transport="picows",
         )
         self.readings.symbols, self.readings.rows = tuple(symbols), pipeline.rows

@@ -102,11 +102,11 @@ class Bench:
         self, count: int, *, size: int = 20, key: bytes = b"BTCUSDT", headers: Headers | None = None, age_ms: int = 0
     ) -> list[Record]:
         """One read of the socket with so many records, whose values are numbers and whose times are all different."""
-        received_at_ns, first = self.sink.begin_read(), len(self.sent)
+        read, first = self.sink.begin_read(), len(self.sent)
         for number in range(first, first + count):
             record = Record(self.topic, key, b"%0*d" % (size, number), FIRST_TIME_MS - age_ms + number, headers)
             self.sent.append(record)
-            self.sink.send(record, received_at_ns)
+            self.sink.send(record, read)
         return self.sent[first:]
 
     def poll(self) -> None:

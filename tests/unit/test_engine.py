@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from k2.ingestion.adapters.kafka_reports import Read
 from k2.ingestion.core.outcome import (
     EVENT_FAILURES,
     Control,
@@ -33,14 +34,17 @@ class Sink:
 
     def __init__(self) -> None:
         self.calls: list[str] = []
-        self.sent: list[tuple[Record, int]] = []
+        self.sent: list[tuple[Record, Read]] = []
 
-    def begin_read(self) -> int:
+    def begin_read(self) -> Read:
         self.calls.append("begin")
-        return 1_000 + self.calls.count("begin")
+        return Read(1_000 + self.calls.count("begin"))
 
-    def send(self, record: Record, received_at_ns: int) -> None:
-        self.sent.append((record, received_at_ns))
+    def end_read(self, read: Read) -> None:
+        self.calls.append(f"end {read.received_at_ns}")
+
+    def send(self, record: Record, read: Read) -> None:
+        self.sent.append((record, read))
         self.calls.append("send")
 
     def poll(self) -> None:
@@ -131,7 +135,7 @@ class TestTurns:
         rig.read(b"trade")
         assert rig.clock_reads == 2
         assert rig.script.times_us == [NOW_US, NOW_US, NOW_US, NOW_US + 1]
-        assert [received_at_ns for _, received_at_ns in rig.sink.sent] == [1_001, 1_001, 1_002]
+        assert [read.received_at_ns for _, read in rig.sink.sent] == [1_001, 1_001, 1_002]
 
     def test_a_read_ends_once_with_a_poll(self, rig: Rig) -> None:
         """However many frames it had, the end of the turn is scheduled once; then delivery reports are served."""
@@ -139,7 +143,7 @@ class TestTurns:
             rig.engine.on_frame(frame)
         assert (len(rig.scheduled), rig.observer.turns) == (1, [])
         rig.read()
-        assert rig.sink.calls == ["begin", "send", "send", "poll"]
+        assert rig.sink.calls == ["begin", "send", "send", "end 1001", "poll"]
         assert rig.observer.turns == [2]
 
     def test_a_long_read_is_polled_in_between(self, rig: Rig) -> None:

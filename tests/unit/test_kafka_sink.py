@@ -15,7 +15,7 @@ from k2.ingestion.adapters.kafka import KafkaSink
 from k2.ingestion.adapters.kafka_faults import BrokerUnavailableError, ClientFaults
 from k2.ingestion.adapters.kafka_producers import PERMISSION_DELAY_NS, RENEWAL_DELAYS_NS, Renewals
 from k2.ingestion.adapters.kafka_statistics import read_statistics
-from k2.ingestion.core.outcome import Reason, WriteOutcome
+from k2.ingestion.core.outcome import Reason, Record, WriteOutcome
 from kit.mock_kafka import INIT_PRODUCER_ID, MockKafka
 from kit.ports import free_port
 
@@ -61,6 +61,26 @@ class TestDelivery:
         sink = bench.sink
         assert (sink.delivered, sink.dead, sink.in_flight, sink.overflow, sink.latency.count) == (50, 0, 0, 0, 50)
         assert not bench.observer.failures
+
+    def test_the_stages_add_up(self, bench: Bench) -> None:
+        """A read's way through us and its wait for Kafka are sampled, and together they are no longer than the whole."""
+        read = bench.sink.begin_read()
+        record = Record(bench.topic, b"BTCUSDT", b"1", FIRST_TIME_MS, None)
+        bench.sent.append(record)
+        bench.sink.send(record, read)
+        bench.sink.end_read(read)
+        bench.drain()
+        processing, acknowledging, whole = bench.sink.processing, bench.sink.acknowledging, bench.sink.latency
+        assert (processing.count, acknowledging.count, whole.count) == (1, 1, 1)
+        assert processing.sum_ns > 0
+        assert acknowledging.sum_ns > 0
+        assert processing.sum_ns + acknowledging.sum_ns == whole.sum_ns
+
+    def test_a_read_that_goes_on_is_no_sample(self, bench: Bench) -> None:
+        """What is acknowledged before its read has ended tells nothing of how long Kafka took."""
+        bench.send(1)
+        bench.drain()
+        assert (bench.sink.latency.count, bench.sink.acknowledging.count) == (1, 0)
 
     def test_a_record_larger_than_the_client_takes_is_dead(self, bench: Bench) -> None:
         """librdkafka refuses it before it is sent: a dead letter that says so, and its neighbours are unharmed."""

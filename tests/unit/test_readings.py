@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faults.assembly import Assembly, frame_of, trade_event
+from k2.ingestion.adapters.disk import DirectoryWatch
 from k2.ingestion.core.backpressure import Flow
 from k2.ingestion.core.health import SchemaSource, evaluate
 from k2.ingestion.readings import Readings
@@ -62,7 +63,7 @@ class TestHealth:
         now_s = 100.0
         readings = Readings(
             engine=assembly.engine, sink=assembly.sink, happenings=assembly.happenings, letters=assembly.desk,
-            queue_capacity=10, transport="picows", clock_s=lambda: now_s,
+            queue_messages=10, queue_bytes=10_000, directories=DirectoryWatch({}), transport="picows", clock_s=lambda: now_s,
         )  # fmt: skip
         seen = []
         for at_s, connected in ((107.0, None), (110.0, True), (120.0, False), (125.0, False), (131.0, None)):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from faults.assembly import Assembly, frame_of, trade_event
+from faults.assembly import QUEUE_MESSAGES, Assembly, frame_of, trade_event
 from k2.ingestion.adapters.feed.policy import Cause
 from k2.ingestion.adapters.feed.port import ConnectFailure, LinkClosed
 from k2.ingestion.core.outcome import EVENT_FAILURES, ControlKind, IgnoreReason
@@ -47,6 +47,9 @@ CLOSED_SETS: dict[tuple[str, str], set[str]] = {
     ("kafka_messages_produced_total", "exchange"): {"BINANCE"},
     ("kafka_produce_errors_total", "exchange"): {"BINANCE"},
     ("k2_records_made_total", "origin"): {"stream"},
+    ("k2_stage_latency_seconds", "stage"): {"exchange", "process", "acknowledge"},
+    ("k2_start_waiting_for", "part"): {"broker", "registry", "exchange"},
+    ("k2_directory_free_bytes", "directory"): {"dead_letters"},
 }  # fmt: skip
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 rows = pytest.mark.parametrize("row", CATALOGUE, ids=lambda row: row.name)
@@ -129,7 +132,8 @@ class TestExposition:
     def test_label_values_are_closed_sets(self, families: dict[str, Metric], name: str, label: str) -> None:
         """All values are there from the start, and none can be added from outside."""
         family = families[name.removesuffix("_total")]
-        assert {sample.labels[label] for sample in family.samples if sample.name == name} == CLOSED_SETS[name, label]
+        names = {name, f"{name}_count"}
+        assert {sample.labels[label] for sample in family.samples if sample.name in names} == CLOSED_SETS[name, label]
 
     def test_the_process_is_told_too(self, families: dict[str, Metric]) -> None:
         """Memory, descriptors and Python's own numbers come with it."""
@@ -164,6 +168,12 @@ class TestValues:
             ("k2_gaps_open", {}, 1),
             ("k2_ids_missing", {}, 1),
             ("k2_unknown_fields_total", {}, 1),
+            ("k2_streams", {}, 2),
+            ("k2_start_waiting_for", {"part": "registry"}, 1),
+            ("k2_producer_queue_capacity_bytes", {}, QUEUE_MESSAGES * 1_000),
+            ("k2_stage_latency_seconds_count", {"stage": "process"}, 2),
+            ("k2_stage_latency_seconds_count", {"stage": "exchange"}, 2),
+            ("k2_stage_latency_seconds_count", {"stage": "acknowledge"}, 0),
             ("k2_dead_letters_writable", {}, 1),
             ("k2_reading_state", {"state": "flowing"}, 1),
             ("k2_stream_events_published_total", {"stream": "btcusdt@aggTrade"}, 4),

@@ -15,6 +15,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from k2.ingestion.adapters.kafka import KafkaSink
+from k2.ingestion.adapters.kafka_reports import Read
 from k2.ingestion.core.outcome import (
     EVENT_FAILURES,
     Control,
@@ -27,10 +28,9 @@ from k2.ingestion.core.outcome import (
     Publish,
 )
 from k2.ingestion.core.pipeline import Pipeline
-from k2.ingestion.core.tally import DurationTally
+from k2.ingestion.core.tally import STAGE_BOUNDS_S, DurationTally
 
 POLL_EVERY_FRAMES = 256  # at saturation one read has carried 21,000 frames: delivery reports must not wait for its end
-LAG_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
 class EngineObserver(Protocol):
@@ -76,7 +76,7 @@ class Engine:
         self._send = sink.send
         self.use(pipeline)
         self._sink, self._observer, self._schedule, self._clock_ns = sink, observer, schedule, clock_ns
-        self._received_at_ns: int | None = None  # of the turn; None between turns
+        self._read: Read | None = None  # of the turn; None between turns
         self._received_at_us = 0
         self._last_event_ms = 0
         self._until_poll = POLL_EVERY_FRAMES
@@ -87,7 +87,7 @@ class Engine:
         self.ignored = Counter({reason.value: 0 for reason in IgnoreReason})
         self.controls = Counter({kind.value: 0 for kind in ControlKind})
         self.letters = Counter({(stage.value, reason.value): 0 for stage, reason in EVENT_FAILURES})
-        self.exchange_lag = DurationTally(LAG_BOUNDS_S)
+        self.exchange_lag = DurationTally(STAGE_BOUNDS_S)
         self.exchange_lag_ms = 0
 
     def use(self, pipeline: Pipeline) -> None:
@@ -100,9 +100,9 @@ class Engine:
 
     def on_frame(self, frame: bytes) -> None:
         """Take one frame through to librdkafka's queue, the dead letters or a counter."""
-        received_at_ns = self._received_at_ns
-        if received_at_ns is None:
-            received_at_ns = self._open_turn()
+        read = self._read
+        if read is None:
+            read = self._open_turn()
         self.frames += 1
         self.frame_bytes += len(frame)
         for outcome in self._process(frame, self._received_at_us):
@@ -112,7 +112,7 @@ class Engine:
                 self._last_event_ms = outcome.event_time_ms
                 for record in outcome.records:
                     self.made += 1
-                    self._send(record, received_at_ns)
+                    self._send(record, read)
                 if outcome.notices:
                     self._notice(outcome.notices)
             else:
@@ -122,16 +122,18 @@ class Engine:
             self._until_poll = POLL_EVERY_FRAMES
             self._sink.poll()
 
-    def _open_turn(self) -> int:
+    def _open_turn(self) -> Read:
         # Both clocks are read once for all that this read of the socket brought.
         self._received_at_us = self._clock_ns() // 1_000
         self._last_event_ms = 0
-        self._received_at_ns = received_at_ns = self._sink.begin_read()
+        self._read = read = self._sink.begin_read()
         self._schedule(self._end_turn)
-        return received_at_ns
+        return read
 
     def _end_turn(self) -> None:
-        self._received_at_ns = None
+        if self._read is not None:
+            self._sink.end_read(self._read)
+        self._read = None
         self._until_poll = POLL_EVERY_FRAMES
         self._sink.poll()
         data_frames = self.received - self._received_before

@@ -14,14 +14,18 @@ from typing import Any
 from msgspec import Struct
 
 from k2 import __version__
+from k2.ingestion.adapters.disk import DirectoryWatch
 from k2.ingestion.adapters.kafka import LIBRDKAFKA_VERSION, KafkaSink
 from k2.ingestion.core.backpressure import Flow
 from k2.ingestion.core.health import HealthInputs, SchemaSource
 from k2.ingestion.core.outcome import Stage
 from k2.ingestion.core.pipeline import StreamRow
+from k2.ingestion.core.tally import DurationTally
 from k2.ingestion.dead_letter_desk import DeadLetterDesk
 from k2.ingestion.engine import Engine
 from k2.ingestion.happenings import Happenings
+
+PARTS_OF_THE_START = ("broker", "registry", "exchange")
 
 
 class BalanceSheet(Struct):
@@ -49,7 +53,7 @@ class StartFacts(Struct):
     schema_source: SchemaSource = SchemaSource.NONE
     schema: tuple[str, str, str] = ("", "", "")  # subject, id, fingerprint
     unknown_symbols: tuple[str, ...] = ()
-    waiting_for: tuple[str, ...] = ("broker", "registry", "exchange")
+    waiting_for: tuple[str, ...] = PARTS_OF_THE_START
 
 
 class Readings:
@@ -62,12 +66,14 @@ class Readings:
         sink: KafkaSink,
         happenings: Happenings,
         letters: DeadLetterDesk,
-        queue_capacity: int,
+        queue_messages: int,
+        queue_bytes: int,
+        directories: DirectoryWatch,
         transport: str,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.engine, self.sink, self.happenings, self.letters = engine, sink, happenings, letters
-        self.queue_capacity = queue_capacity
+        self.queue_messages, self.queue_bytes, self.directories = queue_messages, queue_bytes, directories
         self.build = (__version__, platform.python_version(), LIBRDKAFKA_VERSION, transport)
         self.start = StartFacts()
         self.symbols: tuple[str, ...] = ()
@@ -94,6 +100,16 @@ class Readings:
     @property
     def flow(self) -> Mapping[str, bool]:
         return {state.value: state is self.flow_state for state in Flow}
+
+    @property
+    def stages(self) -> Mapping[str, DurationTally]:
+        """Where the time goes: from the exchange to us, through us, and until Kafka has it."""
+        sink = self.sink
+        return {"exchange": self.engine.exchange_lag, "process": sink.processing, "acknowledge": sink.acknowledging}
+
+    @property
+    def start_waits_for(self) -> Mapping[str, bool]:
+        return {part: part in self.start.waiting_for for part in PARTS_OF_THE_START}
 
     @property
     def unknown_symbols(self) -> tuple[str, ...]:

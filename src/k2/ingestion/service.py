@@ -13,11 +13,13 @@ import signal
 import ssl
 import time
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from msgspec import to_builtins
 
 from k2.errors import ConfigurationError, FatalError
 from k2.ingestion.adapters.dead_letters import BoxState, DeadLetterBox
+from k2.ingestion.adapters.disk import DirectoryWatch
 from k2.ingestion.adapters.feed.feed import Endpoint, Feed
 from k2.ingestion.adapters.feed.policy import FeedPolicy
 from k2.ingestion.adapters.feed.port import LinkOptions
@@ -47,6 +49,7 @@ from k2.ingestion.telemetry import Exposition
 DEAD_LETTER_PREFIX = "binance"
 LETTERS_FLUSH_S = 5.0
 OVERFLOW_RECORDS = 100_000
+BYTES_PER_MIB = 1_048_576
 
 _log = get_logger("k2.service")
 
@@ -119,7 +122,8 @@ class Service:
         engine = Engine(Pipeline({}), sink, supervisor, self._loop.call_soon)
         readings = Readings(
             engine=engine, sink=sink, happenings=self._happenings, letters=self._desk,
-            queue_capacity=kafka.queue_messages, transport=self._transport.name,
+            queue_messages=kafka.queue_messages, queue_bytes=kafka.queue_mib * BYTES_PER_MIB,
+            directories=DirectoryWatch(self._directories()), transport=self._transport.name,
         )  # fmt: skip
         readings.symbols = self._settings.feed.symbols
         limits = Limits(
@@ -127,6 +131,11 @@ class Service:
         )
         supervisor.attach(engine, sink, readings, limits, self._settings.feed.silence_timeout_s)
         return sink, engine, supervisor, readings
+
+    def _directories(self) -> dict[str, Path]:
+        settings, log_file = self._settings, self._settings.logs.file
+        logs = {"logs": log_file.parent} if log_file else {}
+        return {"dead_letters": settings.dead_letter_dir, "state": settings.state_dir, **logs}
 
     async def _serve(self, parts: AsyncExitStack, readings: Readings) -> None:
         http = self._settings.http
@@ -138,6 +147,8 @@ class Service:
         ))  # fmt: skip
         await server.start()
         parts.push_async_callback(server.stop)
+        looking = asyncio.ensure_future(readings.directories.keep_looking())
+        parts.push_async_callback(_cancelled, looking)
         _log.info("Serving health and metrics", address=f"http://{server.host}:{server.port}")
 
     async def _started(self, state: StateDirectory, readings: Readings) -> Pipeline | None:
@@ -243,6 +254,11 @@ class Service:
             raise FatalError(f"dead letters could not be written and went to stderr: {self._box.last_error}")
         if not sheet.balanced:
             raise FatalError(f"the books do not balance, please report this: {sheet}")
+
+
+async def _cancelled(task: asyncio.Future[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext:

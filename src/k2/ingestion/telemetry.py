@@ -23,12 +23,13 @@ from k2.ingestion.readings import Readings
 
 MAX_STREAM_SERIES = 100  # rendering 1,000 symbols took 60 ms of the event loop: the rest is one series called `other`
 
-Samples = dict[tuple[str, ...], float]
-Reading = float | Samples | DurationTally
+Value = float | DurationTally
+Samples = dict[tuple[str, ...], Value]
+Reading = Value | Samples
 
 
 class MetricRow(Struct, frozen=True):
-    """One metric. `read` returns a number, numbers by label values, or a tally for a histogram."""
+    """One metric. `read` returns a number, or a tally for a histogram; by label values where there are labels."""
 
     name: str
     kind: str
@@ -69,6 +70,7 @@ CATALOGUE: tuple[MetricRow, ...] = (
               lambda r: _by(r.happenings.disconnections), ("cause",)),
     MetricRow("k2_subscriptions_refused", "counter", "Subscription requests that the exchange answered with an error.",
               lambda r: r.happenings.subscriptions_refused),
+    MetricRow("k2_streams", "gauge", "Streams that are to be received.", lambda r: len(r.rows)),
     MetricRow("k2_streams_silent", "gauge", "Subscribed streams that brought no event for longer than the silence timeout.",
               lambda r: len(r.silent_streams)),
     MetricRow("k2_frames_received", "counter", "WebSocket messages received, protocol frames included.",
@@ -113,7 +115,9 @@ CATALOGUE: tuple[MetricRow, ...] = (
     MetricRow("k2_producer_queue_bytes", "gauge", "Bytes in librdkafka's queue, as of its last statistics.",
               lambda r: r.sink.statistics.msg_size),
     MetricRow("k2_producer_queue_capacity_messages", "gauge", "How many messages librdkafka's queue takes.",
-              lambda r: r.queue_capacity),
+              lambda r: r.queue_messages),
+    MetricRow("k2_producer_queue_capacity_bytes", "gauge", "How many bytes librdkafka's queue takes.",
+              lambda r: r.queue_bytes),
     MetricRow("k2_producer_errors_by_code", "counter", "Failed deliveries and client errors, by librdkafka's code.",
               lambda r: _by(r.sink.error_codes), ("code",)),
     MetricRow("k2_producer_requests", "counter", "Requests sent to Kafka. Far fewer than records: they are batched.",
@@ -129,11 +133,12 @@ CATALOGUE: tuple[MetricRow, ...] = (
               lambda r: r.happenings.pauses),
     MetricRow("k2_reading_holds", "counter", "Times that the connection was closed on purpose because a pause lasted too long.",
               lambda r: r.happenings.holds),
-    MetricRow("k2_exchange_lag_seconds", "histogram",
-              "Exchange's event time to receipt, sampled once a read; 0 where clocks disagree.",
-              lambda r: r.engine.exchange_lag),
+    MetricRow("k2_stage_latency_seconds", "histogram",
+              "Latency by stage, sampled: exchange (its event time to receipt, 0 where clocks disagree), process (to the last "
+              "record's hand-over to the producer), acknowledge (to Kafka's answer).",
+              lambda r: {(stage,): tally for stage, tally in r.stages.items()}, ("stage",)),
     MetricRow("k2_exchange_lag_last_seconds", "gauge",
-              "The latest such lag as measured. Negative: our clock is behind the exchange's.",
+              "The exchange's event time to receipt, as last measured. Negative: our clock is behind the exchange's.",
               lambda r: r.engine.exchange_lag_ms / 1_000),
     MetricRow("k2_gaps", "counter", "Holes seen in the exchange's contiguous ids.", lambda r: r.happenings.gaps_opened),
     MetricRow("k2_gap_ids_skipped", "counter", "Ids in those holes.", lambda r: r.happenings.ids_skipped),
@@ -153,6 +158,12 @@ CATALOGUE: tuple[MetricRow, ...] = (
               lambda r: _streams(r, lambda row: row.published, sum), ("stream",)),
     MetricRow("k2_stream_last_event_timestamp_seconds", "gauge", "The exchange's time of a stream's latest event.",
               lambda r: _streams(r, lambda row: row.last_event_ms / 1_000, max), ("stream",)),
+    MetricRow("k2_start_waiting_for", "gauge", "1 for each part that the start still waits for.",
+              lambda r: _by(r.start_waits_for), ("part",)),
+    MetricRow("k2_directory_free_bytes", "gauge", "Room left on the file system of each directory that we write to.",
+              lambda r: _by({name: space.free_bytes for name, space in r.directories.spaces.items()}), ("directory",)),
+    MetricRow("k2_directory_capacity_bytes", "gauge", "Size of that file system.",
+              lambda r: _by({name: space.capacity_bytes for name, space in r.directories.spaces.items()}), ("directory",)),
     MetricRow("k2_event_loop_lag_seconds", "gauge", "How late the event loop's timer came, the worst of the last interval.",
               lambda r: r.loop_lag_s),
     MetricRow("k2_schema_pinned", "gauge",
@@ -187,31 +198,28 @@ class CatalogueCollector(Collector):
         return (Metric(row.name, row.meaning, row.kind) for row in CATALOGUE)
 
 
-def _samples(reading: Reading) -> Iterable[tuple[tuple[str, ...], float]]:
-    if isinstance(reading, dict):
-        return reading.items()
-    assert not isinstance(reading, DurationTally)  # noqa: S101 - for the type checker
-    return [((), float(reading))]
+def _by_labels(reading: Any) -> Iterable[tuple[tuple[str, ...], Any]]:
+    return reading.items() if isinstance(reading, dict) else [((), reading)]
 
 
 def _counter(row: MetricRow, reading: Reading) -> Metric:
     family = CounterMetricFamily(row.name, row.meaning, labels=row.labels)
-    for labels, value in _samples(reading):
-        family.add_metric(labels, value)
+    for labels, value in _by_labels(reading):
+        family.add_metric(labels, float(value))
     return family
 
 
 def _gauge(row: MetricRow, reading: Reading) -> Metric:
     family = GaugeMetricFamily(row.name, row.meaning, labels=row.labels)
-    for labels, value in _samples(reading):
-        family.add_metric(labels, value)
+    for labels, value in _by_labels(reading):
+        family.add_metric(labels, float(value))
     return family
 
 
 def _histogram(row: MetricRow, reading: Reading) -> Metric:
-    assert isinstance(reading, DurationTally)  # noqa: S101 - for the type checker
-    family = HistogramMetricFamily(row.name, row.meaning)
-    family.add_metric((), reading.cumulative(), reading.sum_ns / NS_PER_SECOND)
+    family = HistogramMetricFamily(row.name, row.meaning, labels=row.labels)
+    for labels, tally in _by_labels(reading):
+        family.add_metric(labels, tally.cumulative(), tally.sum_ns / NS_PER_SECOND)
     return family
 
 

@@ -61,9 +61,9 @@ class Publisher:
             InterruptedReplayError: a signal came.
         """
         self._refused = []
-        received_at_ns = self._sink.begin_read()
+        read = self._sink.begin_read()
         for record in records:
-            self._sink.send(record, received_at_ns)
+            self._sink.send(record, read)
         self._wait()
         return self._refused
 

@@ -9,6 +9,7 @@ import pytest
 
 from faults.assembly import make_record
 from k2.errors import UnavailableError
+from k2.ingestion.adapters.kafka_reports import Read
 from k2.ingestion.core.delivery import verdict_on
 from k2.ingestion.core.outcome import Record
 from k2.replay import publisher as publisher_module
@@ -31,10 +32,10 @@ class Sink:
     def in_flight(self) -> int:
         return len(self.sent) - self.delivered - self.dead
 
-    def begin_read(self) -> int:
-        return 0
+    def begin_read(self) -> Read:
+        return Read(0)
 
-    def send(self, record: Record, _received_at_ns: int) -> None:
+    def send(self, record: Record, _read: Read) -> None:
         self.sent.append(record)
 
     def poll(self) -> None:

@@ -11,26 +11,42 @@ from k2.ingestion.core.outcome import Headers, Record
 from k2.ingestion.core.tally import DurationTally
 
 
+class Read(Struct, gc=False):
+    """
+    One read of the socket, by which all records that it brought are timed. Monotonic clock, nanoseconds.
+
+    `handed_at_ns`: when the last of them was handed to the producer; 0 until then.
+    """
+
+    received_at_ns: int
+    handed_at_ns: int = 0
+
+
 class Shipment(Struct, gc=False):
     """
-    A record that waits, when it was received, and how often it was tried.
+    A record that waits, the read that brought it, and how often it was tried.
 
     `maybe_written`: it may be in the topic already, an earlier try had no clear end.
     """
 
     record: Record
-    received_at_ns: int
+    read: Read
     maybe_written: bool = False
     attempts: int = 0
 
 
 class Ledger(Protocol):
-    """Where reports are counted: the sink that sent the record. `now_ns` is the time of the poll that serves them."""
+    """
+    Where reports are counted: the sink that sent the record.
+
+    `now_ns` is the time of the poll that serves them, `read_acknowledged` the read of the latest record that was acknowledged.
+    """
 
     reported: int
     delivered: int
     now_ns: int
     latency: DurationTally
+    read_acknowledged: Read
 
     def failed(self, error: KafkaError, message: Message, report: Report) -> None: ...
 
@@ -45,7 +61,7 @@ class Report(Struct, gc=False):
 
     sink: Ledger
     serial: int
-    received_at_ns: int
+    read: Read
     timestamp_ms: int
     headers: Headers | None
     maybe_written: bool
@@ -57,7 +73,8 @@ class Report(Struct, gc=False):
         sink.reported += 1
         if error is None:
             sink.delivered += 1
-            sink.latency.observe(sink.now_ns - self.received_at_ns)
+            sink.read_acknowledged = read = self.read
+            sink.latency.observe(sink.now_ns - read.received_at_ns)
         else:
             sink.failed(error, message, self)
 

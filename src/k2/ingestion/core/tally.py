@@ -5,6 +5,14 @@ from __future__ import annotations
 from bisect import bisect_left
 
 NS_PER_SECOND = 1_000_000_000
+LATENCY_BOUNDS_S = (
+    0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+)  # fmt: skip
+# From what the fastest step takes to what the worst outage costs: every stage is drawn on one scale.
+STAGE_BOUNDS_S = (
+    0.000025, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    30.0, 60.0,
+)  # fmt: skip
 
 
 class DurationTally:
