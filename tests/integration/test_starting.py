@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from integration.support import SYMBOLS, Rig, RunningClient, assert_complete, generated, ids_by_symbol, wait_until
+from k2.ingestion.adapters.schema_files import load_schema
+from k2.ingestion.pin_watch import ASK_EVERY_S
 from k2.simulator.faults import Close, Refuse
 from kit.kafka import KafkaBroker
 from kit.ports import free_port
@@ -151,7 +153,8 @@ class TestWaiting:
         """
         Broker and registry may come after the client, and the registry may go for good.
 
-        A client that runs does not miss it, and one that starts takes the schema id from the disk and says so.
+        A client that runs does not miss it, and one that starts takes the schema id from the disk and says so, until the registry
+        is there again and confirms it.
         """
         exchange = rig.exchange(generated(200))
         addresses = ("--kafka-bootstrap", own_kafka.bootstrap, "--schema-registry", own_registry.url)
@@ -178,6 +181,12 @@ class TestWaiting:
         status, health = again.get_json("/health")
         assert (status, health["status"], health["schema_source"]) == (200, "degraded", "pinned")
         assert any("registry" in reason for reason in health["reasons"])
+        own_registry.start()
+        own_registry.request(
+            "POST", f"/subjects/{rig.topic}-value/versions", {"schemaType": "AVRO", "schema": load_schema("trade_v2").text}
+        )
+        wait_until(lambda: again.metrics("k2_schema_pinned") == 0, "the registry's confirmation", 2 * ASK_EVERY_S)
+        assert again.get_json("/health")[1]["schema_source"] == "registry"
         again.stopped()
         headers = {record.payload[:5] for record in read_topic(own_kafka.bootstrap, "", rig.topic, raw=True) if record.payload}
         assert headers == {record.payload[:5] for record in written if record.payload}

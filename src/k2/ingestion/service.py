@@ -32,7 +32,7 @@ from k2.ingestion.adapters.rest import RestClient, RestOptions
 from k2.ingestion.adapters.schema_files import load_schema
 from k2.ingestion.adapters.state import StateDirectory
 from k2.ingestion.core.backpressure import Limits
-from k2.ingestion.core.health import evaluate, liveness, readiness
+from k2.ingestion.core.health import SchemaSource, evaluate, liveness, readiness
 from k2.ingestion.core.pipeline import Pipeline
 from k2.ingestion.dead_letter_desk import DeadLetterDesk
 from k2.ingestion.engine import Engine
@@ -40,6 +40,7 @@ from k2.ingestion.exchanges.binance import mapping
 from k2.ingestion.exchanges.binance.streams import KINDS, build_rows
 from k2.ingestion.exchanges.binance.urls import dial_url
 from k2.ingestion.happenings import Happenings
+from k2.ingestion.pin_watch import confirm_pin, lookup_of
 from k2.ingestion.readings import Readings
 from k2.ingestion.settings import Settings
 from k2.ingestion.startup import Deadline, SymbolFacts, learn_symbols, prepare_topic, resolve_schema
@@ -88,7 +89,7 @@ class Service:
             self._open_dead_letters(parts)
             sink, engine, supervisor, readings = self._build()
             await self._serve(parts, readings)
-            started = await self._started(state, readings)
+            started = await self._started(parts, state, readings)
             if started is None:
                 _log.info("Shutdown complete", **to_builtins(readings.balance()))
                 return
@@ -151,9 +152,9 @@ class Service:
         parts.push_async_callback(_cancelled, looking)
         _log.info("Serving health and metrics", address=f"http://{server.host}:{server.port}")
 
-    async def _started(self, state: StateDirectory, readings: Readings) -> Pipeline | None:
+    async def _started(self, parts: AsyncExitStack, state: StateDirectory, readings: Readings) -> Pipeline | None:
         """The pipeline, once everything that it needs is there; None when asked to stop before."""
-        starting = asyncio.ensure_future(self._start(state, readings))
+        starting = asyncio.ensure_future(self._start(parts, state, readings))
         stopping = asyncio.ensure_future(self._stop.wait())
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -163,7 +164,7 @@ class Service:
         await asyncio.gather(starting, return_exceptions=True)
         return None
 
-    async def _start(self, state: StateDirectory, readings: Readings) -> Pipeline:
+    async def _start(self, parts: AsyncExitStack, state: StateDirectory, readings: Readings) -> Pipeline:
         settings, facts = self._settings, readings.start
         deadline = Deadline(settings.startup_timeout_s)
         await prepare_topic(settings, self._rdkafka, deadline)
@@ -172,6 +173,8 @@ class Service:
         resolved = await resolve_schema(settings, schema, state, deadline)
         facts.schema_source = resolved.source
         facts.schema = (resolved.subject, str(resolved.schema_id), schema.fingerprint[:16])
+        if resolved.source is SchemaSource.PINNED:
+            parts.push_async_callback(_cancelled, asyncio.ensure_future(confirm_pin(facts, lookup_of(settings, schema))))
         facts.waiting_for = ("exchange",)
         symbols = await self._learn_symbols(state)
         facts.unknown_symbols = symbols.unknown

@@ -1,0 +1,68 @@
+"""A schema id from the copy on the disk, until the registry confirms it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from k2.errors import ConfigurationError, UnavailableError
+from k2.ingestion import pin_watch
+from k2.ingestion.core.health import SchemaSource
+from k2.ingestion.pin_watch import confirm_pin
+from k2.ingestion.readings import StartFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+AWAY = UnavailableError("no answer")
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pin_watch, "ASK_EVERY_S", 0.001)
+
+
+def pinned(source: SchemaSource = SchemaSource.PINNED) -> StartFacts:
+    return StartFacts(schema_source=source, schema=("a-value", "7", "f00"))
+
+
+def answering(*answers: int | Exception | None) -> tuple[Callable[[], int | None], list[int | Exception | None]]:
+    """Gives the answers one after the other, the last one again and again; and the answers that it has given."""
+    given: list[int | Exception | None] = []
+
+    def lookup() -> int | None:
+        answer = answers[min(len(given), len(answers) - 1)]
+        given.append(answer)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return lookup, given
+
+
+@pytest.mark.parametrize("before", [(), (AWAY, AWAY), (None,), (8,), (ConfigurationError("401"),)], ids=str)
+async def test_it_asks_until_the_registry_has_our_id(before: tuple[int | Exception | None, ...]) -> None:
+    """Whatever it hears before, the answer that is ours ends the asking, and the source is the registry from then on."""
+    facts, (lookup, given) = pinned(), answering(*before, 7)
+    await asyncio.wait_for(confirm_pin(facts, lookup), 10)
+    assert facts.schema_source is SchemaSource.REGISTRY
+    assert len(given) == len(before) + 1
+
+
+async def test_another_id_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """A registry that was made anew shows in the log, once and not with every question, and we stay on our copy."""
+    facts, (lookup, given) = pinned(), answering(8)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(confirm_pin(facts, lookup), 0.2)
+    assert facts.schema_source is SchemaSource.PINNED
+    assert len(given) > 1
+    assert capsys.readouterr().out.count("has not the schema id") == 1
+
+
+async def test_a_client_with_an_id_from_the_registry_never_asks() -> None:
+    """Zero calls while running is the rule; a pinned start is the only exception."""
+    lookup, given = answering(7)
+    await asyncio.wait_for(confirm_pin(pinned(SchemaSource.REGISTRY), lookup), 1)
+    assert given == []
