@@ -47,12 +47,25 @@ async def test_metrics_are_served_as_rendered(server: HttpServer) -> None:
 
 @pytest.mark.parametrize(
     ("path", "status", "key"),
-    [("/health", 503, "connection_state"), ("/readyz", 503, "waiting_for"), ("/livez", 200, "alive"), ("/nothing", 404, "error")],
+    [
+        ("/health", 503, "connection_state"),
+        ("/readyz", 503, "waiting_for"),
+        ("/livez", 200, "alive"),
+        ("/nothing", 404, "error"),
+        ("/favicon.ico", 404, "error"),
+    ],
 )
 async def test_answers_are_json(server: HttpServer, path: str, status: int, key: str) -> None:
-    """Everything but the metrics is JSON, the unknown path too, and the status says the verdict."""
+    """Everything but the metrics and the page is JSON, the unknown path too, and the status says the verdict."""
     answered, content_type, body = await ask(server, path)
     assert (answered, content_type, key in json.loads(body)) == (status, "application/json", True)
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/health", "/nothing"])
+async def test_no_answer_is_kept_or_guessed_at(server: HttpServer, path: str) -> None:
+    """No cache stores an answer, and no browser takes it for another type than it says."""
+    async with ClientSession() as session, session.get(f"http://127.0.0.1:{server.port}{path}") as answer:
+        assert (answer.headers["Cache-Control"], answer.headers["X-Content-Type-Options"]) == ("no-store", "nosniff")
 
 
 async def test_query_is_ignored(server: HttpServer) -> None:
@@ -67,8 +80,9 @@ async def test_head_answers_without_a_body(server: HttpServer) -> None:
 
 
 async def test_other_methods_are_refused(server: HttpServer) -> None:
-    """Nothing can be changed over HTTP."""
-    assert (await ask(server, "/health", "POST"))[0] == 405
+    """Nothing can be changed over HTTP, and the refusal names what is allowed."""
+    async with ClientSession() as session, session.post(f"http://127.0.0.1:{server.port}/health") as answer:
+        assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
 
 
 async def test_taken_port_is_a_configuration_error() -> None:

@@ -24,6 +24,7 @@ from k2.ingestion.core.tally import DurationTally
 from k2.ingestion.dead_letter_desk import DeadLetterDesk
 from k2.ingestion.engine import Engine
 from k2.ingestion.happenings import Happenings
+from k2.ingestion.health_details import details
 
 PARTS_OF_THE_START = ("broker", "registry", "exchange")
 
@@ -190,4 +191,5 @@ class Readings:
             "ids_missing": sum(row.sequence.ids_missing for row in self.rows),
             "reconnections": self.happenings.reconnections,
             "reading": self.flow_state.value,
+            **details(self),
         }

@@ -1,5 +1,5 @@
 """
-The HTTP side of the client: metrics for Prometheus, health for people and orchestrators. Read-only, nothing else is served.
+The HTTP side of the client: metrics for Prometheus, health for people and orchestrators, and a page to look at. Read-only.
 
 Handlers run on the event loop between two batches of frames, so a route is a plain function that returns at once.
 """
@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import errno
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from aiohttp import web
-from msgspec import Struct
+from msgspec import Struct, field, structs
 
 from k2.errors import ConfigurationError
+from k2.ingestion.adapters.status_page import StatusPage, load_status_page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from k2.ingestion.core.health import HealthReport
 
@@ -26,11 +28,12 @@ _ALLOWED_METHODS = ("GET", "HEAD")
 
 
 class Answer(Struct, frozen=True):
-    """What a route returns. `content_type` is the whole header, its parameters included."""
+    """What a route returns. `content_type` is the whole header, its parameters included; `headers` come beside the usual ones."""
 
     status: int
     body: bytes
     content_type: str = JSON_TYPE
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def service_routes(
@@ -41,7 +44,9 @@ def service_routes(
     liveness: Callable[[], HealthReport],
 ) -> dict[str, Callable[[], Answer]]:
     """The routes of the client. `metrics` returns the exposition and its content type."""
+    page = _page_answer(load_status_page())
     return {
+        "/": lambda: page,
         "/metrics": lambda: _metrics_answer(*metrics()),
         "/health": lambda: _report_answer(health()),
         "/livez": lambda: _report_answer(liveness()),
@@ -84,8 +89,13 @@ class HttpServer:
         if route is None:
             return _response(_json_answer(404, {"error": "not found", "paths": sorted(self._routes)}))
         if request.method not in _ALLOWED_METHODS:
-            return _response(_json_answer(405, {"error": "only GET and HEAD are served"}), {"Allow": ", ".join(_ALLOWED_METHODS)})
+            refusal = _json_answer(405, {"error": "only GET and HEAD are served"})
+            return _response(structs.replace(refusal, headers={"Allow": ", ".join(_ALLOWED_METHODS)}))
         return _response(route())
+
+
+def _page_answer(page: StatusPage) -> Answer:
+    return Answer(200, page.body, page.content_type, page.headers)
 
 
 def _metrics_answer(exposition: bytes, content_type: str) -> Answer:
@@ -100,10 +110,10 @@ def _json_answer(status: int, body: object) -> Answer:
     return Answer(status, json.dumps(body).encode("ascii") + b"\n")
 
 
-def _response(answer: Answer, headers: Mapping[str, str] | None = None) -> web.Response:
-    # no-store: a health answer out of a proxy's cache is a lie
-    all_headers = {"Content-Type": answer.content_type, "Cache-Control": "no-store", **(headers or {})}
-    return web.Response(status=answer.status, body=answer.body, headers=all_headers)
+def _response(answer: Answer) -> web.Response:
+    # no-store: a health answer out of a proxy's cache is a lie. nosniff: nothing of ours is to be guessed at.
+    usual = {"Content-Type": answer.content_type, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    return web.Response(status=answer.status, body=answer.body, headers={**usual, **answer.headers})
 
 
 def _bind_fault(host: str, port: int, error: OSError) -> str:
