@@ -57,6 +57,13 @@ def test_schemas_travel_inside_the_wheel(installed: Path) -> None:
     assert shown["definition"] == json.loads((REPOSITORY / "schemas" / "trade_v2.avsc").read_text())
 
 
+def test_the_status_page_travels_inside_the_wheel(installed: Path) -> None:
+    """The installed client serves the very page that lies in the repository."""
+    program = "from k2.ingestion.adapters.status_page import load_status_page; print(load_status_page().body.decode(), end='')"
+    page = REPOSITORY / "src" / "k2" / "ingestion" / "adapters" / "status_page.html"
+    assert run_installed(installed, "-c", program).stdout == page.read_text(encoding="utf-8")
+
+
 def test_command_k2_is_installed(installed: Path) -> None:
     """The wheel brings the command `k2`."""
     assert run_installed(installed, str(installed / "bin" / "k2"), "--version").stdout.split()[-1] == "0.1.0"

@@ -41,6 +41,7 @@ COMMANDS = {
     "exchange": Command("k2.cli.exchange", "simulate the exchange on this machine"),
     "schemas": Command("k2.cli.schemas", "show the schemas, register them, check their compatibility"),
     "tail": Command("k2.cli.tail", "decode a topic to a table or to JSON lines"),
+    "top": Command("k2.cli.top", "watch a running client"),
 }
 
 

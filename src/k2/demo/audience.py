@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from io import TextIOWrapper
+from functools import partial
 from typing import Protocol, TextIO
 
 from rich.console import Console
-from rich.live import Live
 from rich.text import Text
 
 from k2.demo.sheet import Line
 from k2.demo.snapshot import Snapshot
-from k2.demo.text import ASCII, UNICODE
 from k2.demo.view import plain_heading, plain_line, screen
+from k2.live.terminal import Picture, replace_unprintable, terminal
 
 
 class Audience(Protocol):
@@ -26,27 +25,16 @@ class Audience(Protocol):
 
 
 class Terminal:
-    """Draws on the terminal's second screen, so that what was there before is there again afterwards."""
+    """Shows a picture, and prints what is told where the picture was."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._glyphs = ASCII if console.options.ascii_only else UNICODE
-        self._live: Live | None = None
+        self._console, self._picture = console, Picture(console)
 
     def show(self, seen: Snapshot) -> None:
-        width, height = self._console.size
-        picture = screen(seen, width, height, self._glyphs)
-        if self._live is None:
-            self._live = Live(
-                picture, console=self._console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
-            )
-            self._live.start(refresh=True)
-        self._live.update(picture, refresh=True)
+        self._picture.show(partial(screen, seen))
 
     def leave(self) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        self._picture.leave()
 
     def tell(self, lines: Iterable[Line]) -> None:
         for line in lines:
@@ -81,12 +69,8 @@ class Lines:
 
 def choose_audience(*, as_json: bool) -> Audience:
     """Where standard output is for a program, progress goes to standard error."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without Unicode gets question marks instead of an error of ours
+    replace_unprintable()
     if as_json:
         return Lines(sys.stderr)
-    console = Console(highlight=False)
-    if sys.stdout.isatty() and not console.is_dumb_terminal:
-        return Terminal(console)
-    return Lines(sys.stdout)
+    console = terminal()
+    return Terminal(console) if console else Lines(sys.stdout)

@@ -17,10 +17,10 @@ import msgspec
 
 from k2.demo.options import DemoOptions
 from k2.demo.parts import PARTITIONS
-from k2.demo.sheet import ClientSheet
-from k2.demo.text import printable
 from k2.errors import EXIT_CONFIGURATION, EXIT_UNAVAILABLE, ConfigurationError, FatalError, K2Error, UnavailableError
 from k2.ingestion.options import FEED, OPTIONS
+from k2.live.sheet import ClientSheet
+from k2.live.text import printable
 
 MODULE = "k2.ingestion.binance_client"
 LOOPBACK = "127.0.0.1"

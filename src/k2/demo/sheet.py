@@ -11,29 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from textwrap import wrap
 from typing import Any
 
-from msgspec import Struct, field, to_builtins
+from msgspec import Struct, to_builtins
 
 from k2.demo.tally import SymbolTally, TopicTally
+from k2.live.sheet import Check, ClientSheet
 
 _GOOD, _BAD, _HEADING, _PLAIN = "bold green", "bold red", "bold", ""
 _NUMBER_WIDTH = 12
 _WIDTH, _INDENT = 79, 25
-
-
-class ClientSheet(Struct, frozen=True, kw_only=True):
-    """The client's own sheet: the keys of its log line "Shutdown complete", and of `balance` in its health."""
-
-    received: int = 0
-    published: int = 0
-    dead_lettered: int = 0
-    ignored: int = 0
-    ignored_by_reason: dict[str, int] = field(default_factory=dict)
-    records: int = 0
-    delivered: int = 0
-    dead_lettered_records: int = 0
-    spooled: int = 0
-    in_flight: int = 0
-    balanced: bool = False
 
 
 class SymbolRange(Struct, frozen=True):
@@ -51,22 +36,6 @@ class Line(Struct, frozen=True):
 
     text: str
     style: str = _PLAIN
-
-
-class Check(Struct, frozen=True):
-    """An equation: `left` is to equal the sum of `parts`, each a number and what it counts."""
-
-    title: str
-    left: tuple[int, str]
-    parts: tuple[tuple[int, str], ...]
-
-    @property
-    def difference(self) -> int:
-        return self.left[0] - sum(number for number, _ in self.parts)
-
-    @property
-    def holds(self) -> bool:
-        return self.difference == 0
 
 
 class Sheet(Struct, frozen=True, kw_only=True):

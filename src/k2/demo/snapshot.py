@@ -9,10 +9,10 @@ from decimal import Decimal
 from msgspec import Struct, field
 
 from k2.demo.letters import LetterRow
-from k2.demo.sheet import ClientSheet
 from k2.demo.tally import RecordRow, TopicTally
+from k2.live.rates import RateMeter
+from k2.live.sheet import ClientSheet
 
-RATE_WINDOW_S = 2.0
 CURVE_EVERY_S = 0.2
 CURVE_POINTS = 240
 STARTING, RUNNING, ENDING = "starting", "running", "ending"  # the phases of a run
@@ -80,26 +80,12 @@ class Snapshot(Struct, frozen=True, kw_only=True):
         return self.health.balance if self.health else ClientSheet()
 
     @property
+    def latency_seconds(self) -> Mapping[str, float]:
+        return self.health.latency_seconds if self.health else {}
+
+    @property
     def missing(self) -> int:
         return sum(row.missing for row in self.symbols)
-
-
-class RateMeter:
-    """Rates over the last two seconds, from counts that are looked at now and then."""
-
-    def __init__(self) -> None:
-        self._seen: deque[tuple[float, dict[str, int]]] = deque()
-
-    def observe(self, now_s: float, counts: Mapping[str, int]) -> None:
-        self._seen.append((now_s, dict(counts)))
-        while len(self._seen) > 2 and self._seen[1][0] <= now_s - RATE_WINDOW_S:  # noqa: PLR2004 - the two ends of the window
-            self._seen.popleft()
-
-    def per_s(self, key: str) -> float:
-        if not self._seen:
-            return 0.0
-        (began_s, before), (now_s, now) = self._seen[0], self._seen[-1]
-        return (now.get(key, 0) - before.get(key, 0)) / (now_s - began_s) if now_s > began_s else 0.0
 
 
 class Memory:

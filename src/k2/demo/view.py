@@ -15,7 +15,10 @@ from rich.text import Text
 from k2.demo.letters import LetterRow
 from k2.demo.snapshot import STARTING, Snapshot, SymbolRow
 from k2.demo.tally import RecordRow
-from k2.demo.text import Glyphs, curve, latency, price, progress, shortened
+from k2.demo.text import curve, price, progress
+from k2.live.blocks import BAD, DIM, GOOD, HEAD, LABEL, latency_line
+from k2.live.sheet import Check, books
+from k2.live.text import Glyphs, latency, shortened
 
 FIXED_ROWS = 14  # title 1, what is seen 2, head of the table 1, books 4, head of the letters 1, foot 1, blanks 4
 FIRST_SYMBOLS, FIRST_LETTERS = 3, 2
@@ -26,7 +29,6 @@ WIDE = 100  # columns from which on there is room for quantities
 TERMS = 5  # of the longer ledger
 SYMBOLS_IN_A_LINE = 3
 SIDE_STYLES = {"BUY": "green", "SELL": "red"}
-DIM, HEAD, GOOD, BAD = "dim", "bold cyan", "bold green", "bold red"
 
 
 class Share(Struct, frozen=True):
@@ -143,27 +145,20 @@ def _symbol_cells(row: SymbolRow, glyphs: Glyphs, *, wide: bool) -> list[Rendera
 
 def _books(seen: Snapshot) -> RenderableType:
     """Both ledgers of the client, what the reader found, and how long it took."""
-    client = seen.balance
     table = Table.grid(padding=(0, 1, 0, 0))
-    table.add_column(style=HEAD, no_wrap=True, min_width=8)
+    table.add_column(style=HEAD, no_wrap=True, min_width=LABEL - 1)
     for kind in ("number", "words", "sign") * TERMS:
         table.add_column(no_wrap=kind != "words")  # where room is scarce, the words give way and not the numbers
-    events = ((client.published, "published"), (client.dead_lettered, "dead"), (client.ignored, "ignored"))
-    records = (
-        (client.delivered, "delivered"),
-        (client.dead_lettered_records, "dead"),
-        (client.spooled, "spooled"),
-        (client.in_flight, "in flight"),
-    )
-    table.add_row("Events", *_equation((client.received, "received"), events))
-    table.add_row("Records", *_equation((client.records, "made"), records))
-    return Group(table, _topic_line(seen), _latency_line(seen))
+    for check in books(seen.balance):
+        table.add_row(check.title, *_equation(check))
+    return Group(table, _topic_line(seen), latency_line(seen.latency_seconds))
 
 
-def _equation(left: tuple[int, str], parts: tuple[tuple[int, str], ...]) -> list[RenderableType]:
-    cells: list[RenderableType] = [_number(left[0]), Text(left[1], no_wrap=True)]
-    for index, (number, meaning) in enumerate(parts):
-        cells += [Text("+" if index else "=", DIM), _number(number), Text(meaning, no_wrap=True)]
+def _equation(check: Check) -> list[RenderableType]:
+    number, meaning = check.left
+    cells: list[RenderableType] = [_number(number), Text(meaning, no_wrap=True)]
+    for index, (part, words) in enumerate(check.parts):
+        cells += [Text("+" if index else "=", DIM), _number(part), Text(words, no_wrap=True)]
     return cells
 
 
@@ -181,11 +176,6 @@ def _topic_line(seen: Snapshot) -> Text:
         "" if seen.sent is None else f"; exchange sent {seen.sent:,}",
         no_wrap=True, overflow="ellipsis",
     )  # fmt: skip
-
-
-def _latency_line(seen: Snapshot) -> Text:
-    parts = [part for name, value in latency(seen.health) for part in (f"{name} ", (value, "bold"), "  ")]
-    return Text.assemble((f"{'Latency':9}", HEAD), *parts, (" receipt to Kafka's answer", DIM), no_wrap=True, overflow="ellipsis")
 
 
 def _letters(seen: Snapshot, rows: int, width: int, glyphs: Glyphs) -> RenderableType:
@@ -230,7 +220,7 @@ def plain_line(seen: Snapshot) -> str:
     client = seen.balance
     events = f"{client.received:,} received = {client.published:,} published + {client.dead_lettered:,} dead"
     topic = f"{seen.consumed:,} read back, {seen.missing:,} ids missing, {seen.per_s:,.0f}/s"
-    times = " ".join(f"{name} {value}" for name, value in latency(seen.health))
+    times = " ".join(f"{name} {value}" for name, value in latency(seen.latency_seconds))
     known = [row.latest for row in seen.symbols if row.latest]
     prices = "  ".join(f"{last.symbol} {price(last.price)} {last.side}" for last in known[:SYMBOLS_IN_A_LINE])
     ignored = f"{client.ignored:,} ignored"

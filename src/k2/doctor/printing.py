@@ -17,10 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 from k2 import __version__
-from k2.demo.text import printable
 from k2.doctor.findings import Finding, Result, Status, exit_code
 from k2.errors import EXIT_OK
 from k2.ingestion.adapters.logs import masked
+from k2.live.text import printable
 
 _WORDS = {Status.OK: "ok", Status.WARNING: "warning", Status.FAILED: "FAILED", Status.SKIPPED: "skipped"}
 _STYLES = {Status.OK: "green", Status.WARNING: "yellow", Status.FAILED: "bold red", Status.SKIPPED: "dim"}

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from k2.demo.sheet import ClientSheet, Sheet, SymbolRange
+from k2.demo.sheet import Sheet, SymbolRange
+from k2.live.sheet import ClientSheet
 
 GOOD_CLIENT = ClientSheet(
     received=1_008, published=1_000, dead_lettered=5, ignored=3, ignored_by_reason={"duplicate": 3},

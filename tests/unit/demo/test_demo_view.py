@@ -11,11 +11,13 @@ import pytest
 from rich.console import Console
 
 from k2.demo.letters import LetterRow
-from k2.demo.sheet import ClientSheet
-from k2.demo.snapshot import Health, Memory, RateMeter, Snapshot, SymbolRow
+from k2.demo.snapshot import Health, Memory, Snapshot, SymbolRow
 from k2.demo.tally import RecordRow, TopicTally
-from k2.demo.text import ASCII, UNICODE, curve, milliseconds, price, progress, shortened
+from k2.demo.text import curve, price, progress
 from k2.demo.view import Share, plain_line, screen, share
+from k2.live.rates import RateMeter
+from k2.live.sheet import ClientSheet
+from k2.live.text import ASCII, UNICODE, milliseconds, shortened
 from unit.demo.samples import record
 
 BALANCE = ClientSheet(received=7_205, published=7_200, dead_lettered=5, records=7_200, delivered=7_199, in_flight=1)

@@ -1,0 +1,1 @@
+"""What the live views of the toolbox share: how numbers look, rates, the client's books, the screen."""

@@ -1,0 +1,1 @@
+"""`k2 top`: a running client, watched through its `/health`."""
