@@ -204,6 +204,9 @@ tmpfs /srv/my\\040memory tmpfs rw 0 0
 /dev/vdb /srv/my\\040memory/disk ext4 rw 0 0
 /dev/vdc /data ext4 rw 0 0
 tmpfs /data tmpfs rw 0 0
+tmpfs /tmp tmpfs rw 0 0
+/dev/vdd /tmp/volume ext4 rw 0 0
+tmpfs /tmp/memory tmpfs rw 0 0
 short
 """
 
@@ -219,6 +222,8 @@ short
         ("/srv/my memory/dlq", "it is on tmpfs, in memory"),
         ("/srv/my memory/disk/dlq", ""),
         ("/data/dlq", "it is on tmpfs, in memory"),
+        ("/tmp/volume/dlq", ""),
+        ("/tmp/memory/dlq", "it is on tmpfs, in memory"),
     ],
 )
 def test_volatile_directories_are_known(directory: str, reason: str) -> None:

@@ -221,21 +221,22 @@ def storage_warnings(directory: Path) -> tuple[str, ...]:
 
 def volatile_reason(directory: Path, mounts: str) -> str:
     """Why what lies in `directory`, an absolute path, may be gone after a reboot; "" if it lasts. `mounts` as in /proc/mounts."""
+    point, kind = _mount_above(directory, mounts)
     for volatile in _VOLATILE_DIRECTORIES:
-        if directory.is_relative_to(volatile):
+        # What is mounted below such a directory, a container's volume for example, is not emptied with it.
+        if directory.is_relative_to(volatile) and not (point != volatile and point.is_relative_to(volatile)):
             return f"{volatile} is emptied at boot on many systems"
-    kind = _file_system_of(directory, mounts)
     return f"it is on {kind}, in memory" if kind in _VOLATILE_FILE_SYSTEMS else ""
 
 
-def _file_system_of(directory: Path, mounts: str) -> str:
-    """The type of the file system mounted nearest above `directory`; of two at one place the later one hides the other."""
+def _mount_above(directory: Path, mounts: str) -> tuple[Path, str]:
+    """Place and type of the file system mounted nearest above `directory`; of two at one place the later one hides the other."""
     nearest, kind = Path("/"), ""
     for fields in (line.split() for line in mounts.splitlines()):
         point = Path(fields[1].replace("\\040", " ")) if len(fields) > 2 else None  # noqa: PLR2004
         if point and directory.is_relative_to(point) and point.is_relative_to(nearest):
             nearest, kind = point, fields[2]
-    return kind
+    return nearest, kind
 
 
 def _within(lines: Iterable[bytes], max_bytes: int) -> list[bytes]:
