@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,51 +10,20 @@ import pytest
 
 from integration.support import wait_until
 from k2.simulator.faults import Garbage
-from kit.client import CLIENT_COMMAND
+from kit.disks import SmallDisk, mounting_refused
 
 if TYPE_CHECKING:
     from integration.support import Rig, RunningClient, RunningExchange
 
 CONFIGURATION, FATAL = 2, 70
 LETTERS = 50
-MORE_THAN_IT_HOLDS = bytes(1 << 20)
-# Mounts a small disk that nobody else sees, and becomes the client.
-MOUNT_AND_RUN = 'mount -t tmpfs -o "$1" k2 "$0" && cd "$0" && { eval "$2" || true; } && cd "$OLDPWD" && shift 2 && exec "$@"'
 FILL = "head -c 1M /dev/zero > filler 2> /dev/null"
-
-
-class SmallDisk:
-    """64 kB in a mount namespace of the client's own."""
-
-    def __init__(self, at: Path) -> None:
-        self.path = at
-        at.mkdir()
-
-    def command(self, options: str = "size=64k", first: str = "true") -> list[str]:
-        """What to start instead of the client. `first` is run on the disk before it."""
-        return ["unshare", "-rm", "sh", "-c", MOUNT_AND_RUN, str(self.path), options, first, *CLIENT_COMMAND]
-
-    def seen_by(self, client: RunningClient) -> Path:
-        """Where the disk is from outside."""
-        return Path(f"/proc/{client.pid}/root{self.path}")
-
-    def fill(self, client: RunningClient) -> None:
-        with pytest.raises(OSError, match="No space left"):
-            (self.seen_by(client) / "filler").write_bytes(MORE_THAN_IT_HOLDS)
-
-    def free(self, client: RunningClient) -> None:
-        (self.seen_by(client) / "filler").unlink()
 
 
 @pytest.fixture(scope="module")
 def may_mount() -> None:
-    """Needs neither root nor privileges where the kernel lets users have namespaces of their own, as most do."""
-    try:
-        tried = subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "k2", "/tmp"], capture_output=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no unshare (util-linux) on this machine, so no disk can be made full")
-    if tried.returncode:
-        pytest.skip(f"this machine gives its users no mount namespace: {tried.stderr.decode().strip()}")
+    if reason := mounting_refused():
+        pytest.skip(reason)
 
 
 @pytest.fixture
