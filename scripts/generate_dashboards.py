@@ -1,0 +1,51 @@
+"""
+Write Grafana's dashboards from `scripts/dashboards`.
+
+    python scripts/generate_dashboards.py            write what is out of date
+    python scripts/generate_dashboards.py --check    name what is out of date and end with 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+DIRECTORY = "config/grafana/dashboards"
+SHOWN_SINCE = {"operator": "now-1h", "reliability": "now-6h", "capacity": "now-6h"}
+
+
+def dashboards(root: Path) -> dict[Path, str]:
+    """Every dashboard's file with the text that it should have."""
+    dashboard_json = import_module("dashboards.board").dashboard_json
+    texts = {}
+    for name, since in SHOWN_SINCE.items():
+        module = import_module(f"dashboards.{name}")
+        texts[root / DIRECTORY / f"k2-{name}.json"] = dashboard_json(f"k2-{name}", module.DESCRIPTION, module.ROWS, since=since)
+    return texts
+
+
+def outdated(root: Path) -> dict[Path, str]:
+    """The dashboards whose text on disk is not what it should be."""
+    texts = dashboards(root)
+    return {file: text for file, text in texts.items() if not file.exists() or file.read_text(encoding="utf-8") != text}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Write Grafana's dashboards.", allow_abbrev=False)
+    parser.add_argument("--check", action="store_true", help="write nothing; end with 1 where something is out of date")
+    check = parser.parse_args(argv).check
+    stale = outdated(ROOT)
+    for file, text in stale.items():
+        print(f"{'out of date' if check else 'written'}: {file.relative_to(ROOT)}", file=sys.stderr if check else sys.stdout)
+        if not check:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
