@@ -1,5 +1,5 @@
 """
-The real parts that the tests run against, fetched from Maven Central once: Apache Kafka and Apicurio Registry.
+The real parts that the tests run against, fetched from Maven Central once: Apache Kafka with its tools, and Apicurio Registry.
 
 `python -m kit.jars` (with `tests/` as the working directory) fetches whatever is missing. Each part ends as one complete
 directory under `.cache/` in the repository, after which no network and no Maven cache is needed. Downloads themselves
@@ -108,6 +108,14 @@ def _download_jar(artifact: Any) -> Path:
     return jar
 
 
+def _fill_kafka_tools(directory: Path) -> None:
+    """One jar: what it needs beside itself is what the broker needs, at the same version."""
+    from jgo.maven import MavenContext  # noqa: PLC0415  # as above
+
+    component = MavenContext().project("org.apache.kafka", "kafka-tools").at_version(KAFKA_VERSION)
+    shutil.copy(_download_jar(component.artifact()), directory)
+
+
 def _fill_apicurio(directory: Path) -> None:
     from jgo.maven import MavenContext  # noqa: PLC0415  # as above
 
@@ -126,11 +134,17 @@ def _unpack(archive: Path, directory: Path) -> None:
 
 
 KAFKA = Part(f"Apache Kafka {KAFKA_VERSION}", CACHE / f"kafka-{KAFKA_VERSION}", _fill_kafka)
+KAFKA_TOOLS = Part(f"the tools of Apache Kafka {KAFKA_VERSION}", CACHE / f"kafka-tools-{KAFKA_VERSION}", _fill_kafka_tools)
 APICURIO = Part(f"Apicurio Registry {APICURIO_VERSION}", CACHE / f"apicurio-registry-{APICURIO_VERSION}", _fill_apicurio)
 
 
 def kafka_class_path() -> str:
     return f"{KAFKA.fetch()}/*"
+
+
+def kafka_tools_class_path() -> str:
+    """What `kafka-topics`, `kafka-console-consumer` and their like run from."""
+    return f"{KAFKA_TOOLS.fetch()}/*:{kafka_class_path()}"
 
 
 def apicurio_jar() -> Path:
@@ -146,7 +160,7 @@ def java() -> Path:
 
 def fetch_all() -> None:
     """Have every part on this machine. PartUnavailableError names the first that cannot be had."""
-    for part in (KAFKA, APICURIO):
+    for part in (KAFKA, KAFKA_TOOLS, APICURIO):
         part.fetch()
 
 

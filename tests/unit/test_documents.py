@@ -12,17 +12,38 @@ from k2.cli.main import CLIENT, COMMANDS, _parser
 from k2.ingestion.command_line import build_parser
 from k2.ingestion.options import BY_FLAG
 from k2.ingestion.telemetry import CATALOGUE, exposed_name
+from operations.shell import Command, commands
 
 REPOSITORY = Path(__file__).parents[2]
+FENCED = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 DOCUMENTS = sorted(
     path for path in REPOSITORY.rglob("*.md") if not {part for part in path.relative_to(REPOSITORY).parts if part.startswith(".")}
 )
-# Of the tools that stand beside ours in the documents: kafka-acls, kafka-topics, kafka-configs, curl, pip.
-FOREIGN_FLAGS = {
-    "--bootstrap-server", "--add", "--allow-principal", "--operation", "--cluster", "--alter", "--entity-type", "--entity-name",
-    "--add-config", "--create", "--config", "--silent", "--show-error", "--fail", "--data", "--require-hashes", "--check",
-    "--seconds", "--no-sync",
+# The long options of the tools that stand beside ours in the documents, by program.
+FOREIGN_FLAGS: dict[str, set[str]] = {
+    "curl": {
+        "--silent", "--show-error", "--fail", "--data", "--data-urlencode", "--retry", "--retry-delay", "--retry-all-errors",
+    },
+    "docker": {
+        "--all", "--build", "--detach", "--env", "--env-file", "--follow", "--format", "--name", "--no-build", "--no-deps",
+        "--no-stream", "--profile", "--rm", "--since", "--tail", "--time", "--timeout",
+    },
+    "kafka-acls": {
+        "--bootstrap-server", "--command-config", "--add", "--allow-principal", "--operation", "--topic", "--cluster", "--list",
+    },
+    "kafka-configs": {"--bootstrap-server", "--alter", "--entity-type", "--entity-name", "--add-config", "--add-config-file"},
+    "kafka-console-consumer": {"--bootstrap-server", "--topic", "--from-beginning", "--max-messages", "--timeout-ms"},
+    "kafka-console-producer": {"--bootstrap-server", "--topic"},
+    "kafka-consumer-groups": {"--bootstrap-server", "--group", "--describe"},
+    "kafka-topics": {
+        "--bootstrap-server", "--create", "--if-not-exists", "--delete", "--describe", "--list", "--topic", "--partitions",
+        "--config", "--under-min-isr-partitions",
+    },
+    "pip": {"--require-hashes"},
 }  # fmt: skip
+OUR_SCRIPTS = {"--seconds", "--check", "--no-sync"}  # of benchmarks, scripts and the way in which they are started
+OURS = {"k2", "python", "python3", "uv"}
+ALL_FOREIGN_FLAGS = {flag for flags in FOREIGN_FLAGS.values() for flag in flags} | OUR_SCRIPTS
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
@@ -47,11 +68,30 @@ TOOLBOX_FLAGS = {flag for name in COMMANDS if name != CLIENT for flag in flags_o
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_options_in_the_documents_exist(document: Path) -> None:
     """Every flag that a page names is an option of the client or of the toolbox, or one of the tools shown beside them."""
-    assert _flags(document.read_text()) - TOOLBOX_FLAGS - FOREIGN_FLAGS == set()
+    assert _flags(document.read_text()) - TOOLBOX_FLAGS - ALL_FOREIGN_FLAGS == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_commands_in_the_documents_take_their_options(document: Path) -> None:
+    """In a block of commands every long option is one of the program that it is given to."""
+    found = [command for block in FENCED.findall(document.read_text()) for command in commands(block)]
+    wrong = [(command.program, flag) for command in found for flag in command.flags if flag not in _known_flags(command)]
+    assert wrong == []
 
 
 def _flags(text: str) -> set[str]:
     return set(re.findall(r"(?<![\w-])--[a-z][a-z-]+[a-z]", text))
+
+
+def _known_flags(command: Command) -> set[str]:
+    """The long options that the command may have: its own, and those of a command that it runs for us."""
+    if command.program in OURS:
+        return TOOLBOX_FLAGS | OUR_SCRIPTS
+    known = FOREIGN_FLAGS.get(command.program)
+    if known is None:
+        return set(command.flags)  # a tool of the machine, whose page is its own
+    inner = next((place for place, word in enumerate(command.words) if word in OURS or word in FOREIGN_FLAGS), None)
+    return known if inner is None else known | _known_flags(Command(command.words[inner], command.words[inner + 1 :]))
 
 
 def test_readme_lists_every_metric() -> None:
