@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from integration.drills import eventful
 from integration.examining import Doctor, doctor_for
 from integration.secured import Files, GuardedBroker, SecureBroker, SecureRelay, broker_properties, served
 from integration.support import Rig, RunningExchange, generated
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from integration.live import Live
     from kit.kafka import KafkaBroker
     from kit.registry import SchemaRegistry
 
@@ -70,3 +72,10 @@ def exchange(rig: Rig) -> RunningExchange:
 def doctor(rig: Rig) -> Iterator[Doctor]:
     with doctor_for(rig) as doctor:
         yield doctor
+
+
+@pytest.fixture(scope="module")
+def live(kafka: KafkaBroker, registry: SchemaRegistry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """The real Prometheus with the shipped rules, over clients for which every panel and every query has something to show."""
+    with eventful(kafka, registry, tmp_path_factory.mktemp("live")) as live:
+        yield live
