@@ -25,18 +25,22 @@ unit: .venv/dev            ## The tests that need no servers
 parts: .venv/dev           ## Fetch Kafka and the registry for the tests
 	@cd tests && ../$(BIN)/python -m kit.jars
 
-lint: .venv/dev            ## Style, types, and documents that are generated
+lint: .venv/dev            ## Style, types, and files that are generated
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python scripts/generate_docs.py --check
+	$(BIN)/python scripts/generate_dashboards.py --check
+	$(BIN)/python scripts/generate_deploy.py --check
 
 format: .venv/dev          ## Bring the code into form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: .venv/dev            ## Write the generated parts of the documents anew
+docs: .venv/dev            ## Write anew what is generated: parts of the documents, the dashboards, the rules for Kubernetes
 	$(BIN)/python scripts/generate_docs.py
+	$(BIN)/python scripts/generate_dashboards.py
+	$(BIN)/python scripts/generate_deploy.py
 
 bench: .venv/dev parts     ## CPU per message against the floor and the textbook; QUICK=1 for under a minute
 	$(BIN)/python -m benchmarks.client $(BENCH)
