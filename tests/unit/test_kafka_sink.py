@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from faults.harness import FIRST_TIME_MS, LOGGER, TOPIC, Bench, Observer, product_config
 from k2.errors import EXIT_CONFIGURATION, ConfigurationError
 from k2.ingestion.adapters.kafka import KafkaSink
 from k2.ingestion.adapters.kafka_faults import BrokerUnavailableError, ClientFaults
 from k2.ingestion.adapters.kafka_producers import PERMISSION_DELAY_NS, RENEWAL_DELAYS_NS, Renewals
+from k2.ingestion.adapters.kafka_reports import Read, Report
 from k2.ingestion.adapters.kafka_statistics import read_statistics
 from k2.ingestion.core.outcome import Reason, Record, WriteOutcome
 from kit.mock_kafka import INIT_PRODUCER_ID, MockKafka
@@ -75,6 +76,13 @@ class TestDelivery:
         assert processing.sum_ns > 0
         assert acknowledging.sum_ns > 0
         assert processing.sum_ns + acknowledging.sum_ns == whole.sum_ns
+
+    def test_the_sample_of_a_poll_is_its_first_record(self, bench: Bench) -> None:
+        """It waited longest for its batch to fill: the last one would tell a wait without that."""
+        sink, reads = bench.sink, [Read(1_000, 2_000), Read(8_000, 9_000)]
+        for read in reads:
+            Report(sink, 0, read, FIRST_TIME_MS, None, False, 1, False)(None, cast("Message", None))
+        assert sink.read_acknowledged is reads[0]
 
     def test_a_read_that_goes_on_is_no_sample(self, bench: Bench) -> None:
         """What is acknowledged before its read has ended tells nothing of how long Kafka took."""

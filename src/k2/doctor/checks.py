@@ -6,11 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
 
 from msgspec import Struct
 
@@ -18,12 +15,12 @@ from k2.doctor.findings import Finding, Result, Status, away, broken, finding_of
 from k2.errors import K2Error
 from k2.ingestion.adapters.logs import get_logger
 from k2.ingestion.settings import Settings
+from k2.threads import DaemonThreads
 
 LONGEST_TIMEOUTS = 3  # a check may make several requests, each with a time limit of its own; so many times that ends it
 
 _UNMET = frozenset({Status.FAILED, Status.SKIPPED})
 _log = get_logger("k2.doctor")
-_T = TypeVar("_T")
 
 
 class Context(Struct, frozen=True):
@@ -66,7 +63,7 @@ class Check(Struct, frozen=True):
 
 async def carry_out(checks: Sequence[Check], context: Context) -> AsyncIterator[Result]:
     """The results of all checks, in the order of `checks`, each as soon as it and all before it are known."""
-    asyncio.get_running_loop().set_default_executor(_DaemonThreads())
+    asyncio.get_running_loop().set_default_executor(DaemonThreads())
     tasks: dict[str, asyncio.Task[Result]] = {}
     for check in checks:
         tasks[check.name] = asyncio.create_task(_result_of(check, context, tasks))
@@ -111,28 +108,3 @@ async def _examined(check: Check, context: Context, findings: Findings) -> Findi
     except Exception as defect:  # noqa: BLE001 - one broken check must not hide the others
         _log.error("A check broke", check=check.name, exc_info=defect)
         return broken(defect)
-
-
-class _DaemonThreads(ThreadPoolExecutor):
-    """
-    Runs each call on a daemon thread of its own: what `asyncio.to_thread` and name resolution use.
-
-    Python waits at its end for the threads of an ordinary executor, also for one that hangs.
-    """
-
-    def submit(self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any) -> Future[_T]:
-        future: Future[_T] = Future()
-        threading.Thread(target=_settle, args=(future, fn, args, kwargs), daemon=True, name="doctor").start()
-        return future
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """There is nothing to wait for."""
-
-
-def _settle(future: Future[_T], function: Callable[..., _T], arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        future.set_result(function(*arguments, **options))
-    except BaseException as error:  # noqa: BLE001 - it is raised again where the result is awaited
-        future.set_exception(error)

@@ -18,6 +18,7 @@ from k2.errors import EXIT_FATAL, EXIT_OK, ConfigurationError, FatalError, K2Err
 from k2.ingestion.adapters.logs import configure_logging, get_logger, masked, register_secret
 from k2.ingestion.service import Service, install_signals
 from k2.ingestion.settings import Settings, describe, load_settings
+from k2.threads import DaemonThreads
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
@@ -52,6 +53,7 @@ def _configure_logs(settings: Settings) -> Callable[[], None]:
 
 
 async def _run(settings: Settings) -> int:
+    asyncio.get_running_loop().set_default_executor(DaemonThreads())
     log = get_logger("k2.client")
     log.info("Starting", symbols=list(settings.feed.symbols), market=settings.feed.market, topic=settings.topic)
     try:

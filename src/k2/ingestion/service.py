@@ -12,8 +12,10 @@ import logging
 import signal
 import ssl
 import time
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 from msgspec import to_builtins
 
@@ -148,8 +150,7 @@ class Service:
         ))  # fmt: skip
         await server.start()
         parts.push_async_callback(server.stop)
-        looking = asyncio.ensure_future(readings.directories.keep_looking())
-        parts.push_async_callback(_cancelled, looking)
+        _in_background(parts, readings.directories.keep_looking())
         _log.info("Serving health and metrics", address=f"http://{server.host}:{server.port}")
 
     async def _started(self, parts: AsyncExitStack, state: StateDirectory, readings: Readings) -> Pipeline | None:
@@ -174,7 +175,7 @@ class Service:
         facts.schema_source = resolved.source
         facts.schema = (resolved.subject, str(resolved.schema_id), schema.fingerprint[:16])
         if resolved.source is SchemaSource.PINNED:
-            parts.push_async_callback(_cancelled, asyncio.ensure_future(confirm_pin(facts, lookup_of(settings, schema))))
+            _in_background(parts, confirm_pin(facts, lookup_of(settings, schema)))
         facts.waiting_for = ("exchange",)
         symbols = await self._learn_symbols(state)
         facts.unknown_symbols = symbols.unknown
@@ -259,7 +260,19 @@ class Service:
             raise FatalError(f"the books do not balance, please report this: {sheet}")
 
 
-async def _cancelled(task: asyncio.Future[None]) -> None:
+def _in_background(parts: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    """Runs beside everything until the end. The client can do without it, but not without knowing."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(_tell_of_a_defect)
+    parts.push_async_callback(_cancelled, task)
+
+
+def _tell_of_a_defect(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (defect := task.exception()):
+        _log.error("Work in the background broke, please report this", exc_info=defect)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 

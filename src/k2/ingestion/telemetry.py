@@ -135,7 +135,7 @@ CATALOGUE: tuple[MetricRow, ...] = (
               lambda r: r.happenings.holds),
     MetricRow("k2_stage_latency_seconds", "histogram",
               "Latency by stage, sampled: exchange (its event time to receipt, 0 where clocks disagree), process (to the last "
-              "record's hand-over to the producer), acknowledge (to Kafka's answer).",
+              "record's hand-over to the producer), acknowledge (to Kafka's answer, waiting for room included).",
               lambda r: {(stage,): tally for stage, tally in r.stages.items()}, ("stage",)),
     MetricRow("k2_exchange_lag_last_seconds", "gauge",
               "The exchange's event time to receipt, as last measured. Negative: our clock is behind the exchange's.",

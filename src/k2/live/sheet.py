@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from msgspec import Struct, field
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
+
+# What JSON's numbers hold in every language. Whoever answers with more is no client, and breaks no arithmetic of ours.
+Count = Annotated[int, Meta(ge=-(2**53), le=2**53)]
 
 
 class ClientSheet(Struct, frozen=True, kw_only=True):
     """The client's own sheet: the keys of its log line "Shutdown complete", and of `balance` in its health."""
 
-    received: int = 0
-    published: int = 0
-    dead_lettered: int = 0
-    ignored: int = 0
-    ignored_by_reason: dict[str, int] = field(default_factory=dict)
-    records: int = 0
-    delivered: int = 0
-    dead_lettered_records: int = 0
-    spooled: int = 0
-    in_flight: int = 0
+    received: Count = 0
+    published: Count = 0
+    dead_lettered: Count = 0
+    ignored: Count = 0
+    ignored_by_reason: dict[str, Count] = field(default_factory=dict)
+    records: Count = 0
+    delivered: Count = 0
+    dead_lettered_records: Count = 0
+    spooled: Count = 0
+    in_flight: Count = 0
     balanced: bool = False
 
 

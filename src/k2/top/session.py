@@ -156,9 +156,9 @@ class Watch:
             answer = self._fetch(self._request.url, HEALTH_PATH, ANSWER_TIMEOUT_S)
         except UnavailableError as error:
             return self._memory.missed(self._clock_s(), self._now_ms(), str(error))
-        health = health_in(answer.body)
-        if health is not None:
-            return self._memory.answered(self._clock_s(), self._now_ms(), answer.http_status, health, answer.body)
+        found = health_in(answer.body)
+        if found is not None:
+            return self._memory.answered(self._clock_s(), self._now_ms(), answer.http_status, *found)
         fault = f"HTTP {answer.http_status}, and no health of a client in it"
         if self._memory.has_met or answer.http_status in AWAY_STATUSES:
             return self._memory.missed(self._clock_s(), self._now_ms(), fault)

@@ -8,8 +8,9 @@ import msgspec
 from msgspec import Struct, field
 
 from k2.live.rates import RateMeter
-from k2.live.sheet import ClientSheet
+from k2.live.sheet import ClientSheet, Count
 
+CLOCKS_DIFFER_S = 2.0  # whole seconds there, an answer that took its time here
 TOTAL = ""  # the key of all streams together; no stream has an empty name
 
 
@@ -17,24 +18,24 @@ class Schema(Struct, frozen=True):
     """The schema in use. The id is None until the client knows it."""
 
     subject: str = ""
-    id: int | None = None
+    id: Count | None = None
     source: str = ""
 
 
 class Connections(Struct, frozen=True):
     """How often the exchange was reached, how often not, and why connections ended."""
 
-    established: int = 0
-    failed_attempts: int = 0
-    disconnections: dict[str, int] = field(default_factory=dict)
+    established: Count = 0
+    failed_attempts: Count = 0
+    disconnections: dict[str, Count] = field(default_factory=dict)
 
 
 class DeadLetters(Struct, frozen=True):
     """How many, why, and whether they can be written."""
 
-    total: int = 0
-    by_reason: dict[str, int] = field(default_factory=dict)
-    pending: int = 0
+    total: Count = 0
+    by_reason: dict[str, Count] = field(default_factory=dict)
+    pending: Count = 0
     writable: bool = True
 
 
@@ -42,10 +43,10 @@ class StreamHealth(Struct, frozen=True):
     """One stream, as the client tells it."""
 
     stream: str
-    published: int = 0
-    last_event_ms: int = 0
-    gaps_open: int = 0
-    ids_missing: int = 0
+    published: Count = 0
+    last_event_ms: Count = 0
+    gaps_open: Count = 0
+    ids_missing: Count = 0
 
 
 class Health(Struct, frozen=True):
@@ -54,21 +55,21 @@ class Health(Struct, frozen=True):
     status: str
     connection_state: str
     symbols: tuple[str, ...]
-    uptime_seconds: int
-    messages_received: int
+    uptime_seconds: Count
+    messages_received: Count
     reasons: tuple[str, ...] = ()
     balance: ClientSheet = field(default_factory=ClientSheet)
     latency_seconds: dict[str, float] = field(default_factory=dict)
     exchange_lag_seconds: float = 0.0
-    ids_missing: int = 0
+    ids_missing: Count = 0
     reading: str = ""
-    answered_at_ms: int = 0
+    answered_at_ms: Count = 0
     versions: dict[str, str] = field(default_factory=dict)
     schema: Schema = field(default_factory=Schema)
     connections: Connections = field(default_factory=Connections)
     dead_letters: DeadLetters = field(default_factory=DeadLetters)
     streams: tuple[StreamHealth, ...] = ()
-    streams_total: int = 0
+    streams_total: Count = 0
 
 
 class StreamRow(Struct, frozen=True):
@@ -107,10 +108,11 @@ class Seen(Struct, frozen=True, kw_only=True):
     streams: tuple[StreamRow, ...] = ()
 
 
-def health_in(body: bytes) -> Health | None:
-    """The health in an answer; None where what answered is no client of ours."""
+def health_in(body: bytes) -> tuple[Health, dict[str, Any]] | None:
+    """The health in an answer, as far as it is shown and whole; None where what answered is no client of ours."""
     try:
-        return msgspec.json.decode(body, type=Health)
+        whole = msgspec.json.decode(body)
+        return msgspec.convert(whole, Health), whole
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 
@@ -128,10 +130,10 @@ class Memory:
         """Whether a client has answered before."""
         return self._seen.health is not None
 
-    def answered(self, now_s: float, at_ms: int, http_status: int, health: Health, body: bytes) -> Seen:
+    def answered(self, now_s: float, at_ms: int, http_status: int, health: Health, body: dict[str, Any]) -> Seen:
         """An answer came."""
-        if self._seen.health and health.uptime_seconds < self._seen.health.uptime_seconds:
-            self._forget()  # it has been started anew and counts from 0
+        if self._seen.health and _begun_anew(self._seen.health, health, now_s - self._answered_at_s):
+            self._forget()  # it counts from 0
         counts = {stream.stream: stream.published for stream in health.streams}
         self._rates.observe(now_s, counts | {TOTAL: health.messages_received})
         self._looks += 1
@@ -139,7 +141,7 @@ class Memory:
         rows = (self._row(stream, health.answered_at_ms) for stream in health.streams)
         self._seen = msgspec.structs.replace(
             self._seen, at_ms=at_ms, fault="", away_for_s=0.0, http_status=http_status, health=health,
-            body=msgspec.json.decode(body), per_s=self._per_s(TOTAL), streams=tuple(sorted(rows, key=_busiest_first)),
+            body=body, per_s=self._per_s(TOTAL), streams=tuple(sorted(rows, key=_busiest_first)),
         )  # fmt: skip
         return self._seen
 
@@ -159,6 +161,12 @@ class Memory:
         age_s = (answered_at_ms - stream.last_event_ms) / 1_000 if stream.last_event_ms else None
         numbers = (stream.published, age_s, stream.gaps_open, stream.ids_missing)
         return StreamRow(stream.stream, self._per_s(stream.stream), *numbers)
+
+
+def _begun_anew(before: Health, now: Health, passed_s: float) -> bool:
+    """Whether another process answers. It may be up for longer than the one before was, where looks are far apart."""
+    is_younger = now.uptime_seconds < before.uptime_seconds + passed_s - CLOCKS_DIFFER_S
+    return is_younger or now.messages_received < before.messages_received
 
 
 def _busiest_first(row: StreamRow) -> tuple[float, int, str]:

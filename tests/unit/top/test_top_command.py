@@ -13,6 +13,7 @@ import socket
 import struct
 import sys
 import termios
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -196,6 +197,25 @@ async def test_a_client_that_hangs_is_told(top: Callable[..., Any]) -> None:
     """A frozen client takes the connection and says nothing: that is no answer, and --once ends."""
     with socket.create_server(("127.0.0.1", 0)) as frozen:
         code, _, err = await (await top(f"http://127.0.0.1:{frozen.getsockname()[1]}", "--once")).ended()
+    assert code == UNAVAILABLE
+    assert "does not answer: timed out" in err
+
+
+async def test_a_client_that_drips_is_told(top: Callable[..., Any]) -> None:
+    """A byte now and then is no answer either, however long it goes on."""
+
+    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        with suppress(ConnectionError):
+            while True:
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.2)
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    async with server:
+        code, _, err = await (await top(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", "--once")).ended()
+        server.close()
     assert code == UNAVAILABLE
     assert "does not answer: timed out" in err
 

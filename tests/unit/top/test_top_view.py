@@ -27,9 +27,9 @@ def looked(*reports: Any, fault: str = "", away_s: float = 12.0, interval_s: flo
     seen = memory.missed(0.0, AT_MS, "nobody there") if fault else None
     for number, answer in enumerate(reports):
         body = json.dumps(answer.body).encode()
-        health = health_in(body)
-        assert health is not None
-        seen = memory.answered(4.0 * number, AT_MS, answer.http_status, health, body)
+        found = health_in(body)
+        assert found is not None
+        seen = memory.answered(4.0 * number, AT_MS, answer.http_status, *found)
     if fault:
         seen = memory.missed(4.0 * (len(reports) - 1) + away_s if reports else away_s, AT_MS, fault)
     assert seen is not None

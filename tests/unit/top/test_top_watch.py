@@ -25,6 +25,12 @@ REFUSED = UnavailableError("Connection refused")
 NOT_OURS = Answer(404, b"<html>not found</html>")
 
 
+WHOLE = json.dumps(report().body)[:-1].encode()
+# Of a client, but for a field that nobody shows, or a number that nobody can count to.
+ODD = [WHOLE + field + b"}" for field in (b', "x": 1e999', b', "x": "\xff"', b', "uptime_seconds": 1' + b"0" * 400,
+                                          b', "answered_at_ms": -1' + b"0" * 400)]  # fmt: skip
+
+
 class Enough(Exception):  # noqa: N818 - the end of a test's time, and no error
     """Raised by the clock of a test when everything was played."""
 
@@ -95,6 +101,12 @@ class TestWatch:
         shown = seen_of(Played(*map(answer, (report(), fresh, again))), interval_s=2.0)
         assert [seen.per_s for seen in shown] == [None, None, 500]
 
+    def test_a_client_that_was_started_anew_long_ago_has_no_rate_yet(self) -> None:
+        """Between two looks a minute apart it was up for 20 s, ended, and is up for 50 s now: it counts from 0."""
+        before, after = report(uptime_s=20.0), later(60.0, 1_500, (800, 700, 0), uptime_s=50.0)
+        shown = seen_of(Played(answer(before), answer(after)), interval_s=60.0)
+        assert [seen.per_s for seen in shown] == [None, None]
+
     def test_a_client_that_goes_away_is_waited_for(self) -> None:
         """How long it has been away grows; what was known stays; and when it answers nothing of it is left."""
         played = Played(answer(report()), REFUSED, REFUSED, answer(later(3.0, 300, (300, 0, 0))))
@@ -115,7 +127,7 @@ class TestWatch:
         [seen] = seen_of(Played(answer(report(dead_letters_writable=False))))
         assert (seen.fault, seen.http_status) == ("", 503)
 
-    @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"status": "healthy"}', b"[" * 100_000], ids=repr)
+    @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"status": "healthy"}', b"[" * 100_000, *ODD], ids=repr)
     def test_whoever_is_no_client_is_refused(self, body: bytes) -> None:
         """An answer without health is a wrong address, not a client that is away."""
         assert health_in(body) is None

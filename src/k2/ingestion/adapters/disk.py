@@ -10,6 +10,7 @@ from pathlib import Path
 from msgspec import Struct
 
 LOOK_EVERY_S = 10.0
+STALE_AFTER_S = 30.0
 
 
 class Space(Struct, frozen=True):
@@ -24,18 +25,28 @@ class DirectoryWatch:
 
     def __init__(self, directories: Mapping[str, Path]) -> None:
         self._directories = dict(directories)
-        self.spaces: dict[str, Space] = {}
-        self._look()
+        self.spaces = self._look()
 
     async def keep_looking(self) -> None:
-        """Look again and again, beside the event loop: a network file system may take its time."""
+        """
+        Look again and again, beside the event loop: a network file system may take its time.
+
+        While it does not answer, there are no numbers: old ones would be taken for true.
+        """
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            await asyncio.to_thread(self._look)
+            looking = asyncio.ensure_future(asyncio.to_thread(self._look))
+            await asyncio.wait({looking}, timeout=STALE_AFTER_S)
+            if not looking.done():
+                self.spaces = {}
+            try:
+                self.spaces = await looking
+            except RuntimeError:  # no thread could be started
+                self.spaces = {}
 
-    def _look(self) -> None:
+    def _look(self) -> dict[str, Space]:
         found = {name: space_in(directory) for name, directory in self._directories.items()}
-        self.spaces = {name: space for name, space in found.items() if space is not None}
+        return {name: space for name, space in found.items() if space is not None}
 
 
 def space_in(directory: Path) -> Space | None:

@@ -79,7 +79,7 @@ class KafkaSink:
         self.accepted = self.reported = self.delivered = self.dead = self.retried_alone = 0
         self.latency = DurationTally(LATENCY_BOUNDS_S)
         self.processing, self.acknowledging = DurationTally(STAGE_BOUNDS_S), DurationTally(STAGE_BOUNDS_S)
-        self.read_acknowledged = Read(self.now_ns)
+        self.read_acknowledged: Read | None = None
         self.error_codes: Counter[str] = Counter()
         self.statistics = ProducerStatistics()
         linger_ns = round(float(config.get("linger.ms", 0)) * 1_000_000)
@@ -152,7 +152,7 @@ class KafkaSink:
     def poll(self) -> None:
         """Serve delivery reports and librdkafka's other callbacks, then move what waits."""
         self.now_ns = self._clock_ns()
-        delivered_before = self.delivered
+        delivered_before, self.read_acknowledged = self.delivered, None
         self._producers.poll()
         if self._broken is not None and not self._fatal and self.now_ns >= self._renew_at_ns:
             self._renew(self._broken)
@@ -166,10 +166,14 @@ class KafkaSink:
             self._pump()
 
     def _sample_acknowledging(self) -> None:
-        """Once a poll, for one record: a second observation for each would cost the hot path, and `latency` holds them all."""
-        handed_at_ns = self.read_acknowledged.handed_at_ns
-        if handed_at_ns:  # 0 while the read is still going on
-            self.acknowledging.observe(self.now_ns - handed_at_ns)
+        """
+        Once a poll, for the first record that it reports, which waited longest for its batch to fill and to be answered.
+
+        A second observation for each record would cost the hot path, and `latency` holds them all.
+        """
+        read = self.read_acknowledged
+        if read is not None and read.handed_at_ns:  # 0 while the read is still going on
+            self.acknowledging.observe(self.now_ns - read.handed_at_ns)
 
     def flush(self) -> None:
         """Poll, and let batches go that still wait to fill up. Blocks for some hundredths of a second at most."""

@@ -15,7 +15,7 @@ class Read(Struct, gc=False):
     """
     One read of the socket, by which all records that it brought are timed. Monotonic clock, nanoseconds.
 
-    `handed_at_ns`: when the last of them was handed to the producer; 0 until then.
+    `handed_at_ns`: when the last of them was handed on, to librdkafka or to what waits for it; 0 until then.
     """
 
     received_at_ns: int
@@ -39,14 +39,15 @@ class Ledger(Protocol):
     """
     Where reports are counted: the sink that sent the record.
 
-    `now_ns` is the time of the poll that serves them, `read_acknowledged` the read of the latest record that was acknowledged.
+    `now_ns` is the time of the poll that serves them, `read_acknowledged` the read of the first record that it found
+    acknowledged.
     """
 
     reported: int
     delivered: int
     now_ns: int
     latency: DurationTally
-    read_acknowledged: Read
+    read_acknowledged: Read | None
 
     def failed(self, error: KafkaError, message: Message, report: Report) -> None: ...
 
@@ -73,7 +74,9 @@ class Report(Struct, gc=False):
         sink.reported += 1
         if error is None:
             sink.delivered += 1
-            sink.read_acknowledged = read = self.read
+            read = self.read
+            if sink.read_acknowledged is None:
+                sink.read_acknowledged = read
             sink.latency.observe(sink.now_ns - read.received_at_ns)
         else:
             sink.failed(error, message, self)

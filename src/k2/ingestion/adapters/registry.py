@@ -34,12 +34,13 @@ from k2.ingestion.adapters.registry_access import (
     holds_credentials,
     normalised_url,
 )
-from k2.ingestion.adapters.registry_client import RegistryClient, within
+from k2.ingestion.adapters.registry_client import RegistryClient
 from k2.ingestion.adapters.registry_faults import CREDENTIALS_ADVICE, one_line, readable_failure, readable_refusal
 from k2.ingestion.adapters.state import StateWriteError
 from k2.ingestion.core.compatibility import BACKWARD_OR_STRONGER, differences
 from k2.ingestion.core.health import SchemaSource
 from k2.ingestion.core.schemas import Schema
+from k2.threads import within
 
 REQUEST_TIMEOUT_S = 5.0
 REQUIRED_LEVEL = "BACKWARD"

@@ -6,10 +6,8 @@ The client's own time limit is one for each wait: a byte now and then keeps it w
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
-from typing import Any, TypeVar, cast
+from collections.abc import Iterator
+from typing import Any, cast
 from urllib.parse import quote
 
 import httpx2
@@ -19,8 +17,6 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from k2.ingestion.adapters.registry_access import RegistryAccess
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024  # our schema has 3 kB; a list of all subjects of a large registry some 100 kB
-
-T = TypeVar("T")
 
 
 class RegistryClient(SchemaRegistryClient):
@@ -42,28 +38,6 @@ class RegistryClient(SchemaRegistryClient):
     def explain_compatibility(self, subject: str, schema: RegistrySchema) -> dict[str, Any]:
         path = f"compatibility/subjects/{quote(subject, safe='')}/versions/latest?normalize=true&verbose=true"
         return cast("dict[str, Any]", self._rest_client.post(path, body=schema.to_dict()))
-
-
-def within(limit_s: float, call: Callable[[], T]) -> T:
-    """
-    What `call` returns or raises, on a thread that neither we nor the end of the program wait for any longer than this.
-
-    Raises:
-        TimeoutError: the time was over first.
-    """
-    outcome: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            outcome.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
-            outcome.set_exception(error)
-
-    threading.Thread(target=run, name="registry-request", daemon=True).start()
-    wait([outcome], limit_s)
-    if not outcome.done():
-        raise TimeoutError(f"no complete answer within {limit_s:.3g} s")
-    return outcome.result()
 
 
 class _Bounded(httpx2.SyncByteStream):
