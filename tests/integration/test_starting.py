@@ -185,7 +185,7 @@ class TestWaiting:
         own_registry.request(
             "POST", f"/subjects/{rig.topic}-value/versions", {"schemaType": "AVRO", "schema": load_schema("trade_v2").text}
         )
-        wait_until(lambda: again.metrics("k2_schema_pinned") == 0, "the registry's confirmation", 2 * ASK_EVERY_S)
+        wait_until(lambda: again.metrics("k2_schema_pinned") == 0, "the registry's confirmation", 4 * ASK_EVERY_S)
         assert again.get_json("/health")[1]["schema_source"] == "registry"
         again.stopped()
         headers = {record.payload[:5] for record in read_topic(own_kafka.bootstrap, "", rig.topic, raw=True) if record.payload}
