@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -154,6 +155,12 @@ class Docker:
             self._container(service).start()
         return Answer()
 
+    def compose_kill(self, asked: Asked) -> Answer:
+        for service in asked.services:
+            if (server := self._server(service)) is not None:
+                os.kill(server.pid, signal.Signals[asked.s[0]])
+        return Answer()
+
     def compose_exec(self, asked: Asked) -> Answer:
         if asked.service == "kafka":
             return Answer(become=self._inside_kafka(asked.words))
@@ -208,7 +215,7 @@ class Docker:
 
     def _inside_kafka(self, words: Sequence[str]) -> dict[str, Any]:
         program, *rest = words
-        here = [str(self._in_kafka(word)) if word.startswith("/tmp/") else word for word in rest]
+        here = [word.replace("/tmp/", f"{self._stack.kafka.directory}/tmp/") for word in rest]
         if program in KAFKA_TOOLS:
             here = [str(jars.java()), *JAVA_FLAGS, "-cp", jars.kafka_tools_class_path(), KAFKA_TOOLS[program], *here]
         else:
@@ -218,12 +225,7 @@ class Docker:
 
     def _host_path(self, text: str) -> Path:
         name, colon, path = text.partition(":")
-        if not colon:
-            return self._stack.work / text
-        return self._in_kafka(path) if name == "kafka" else Path(self._container(name).here(path))
-
-    def _in_kafka(self, path: str) -> Path:
-        return self._stack.kafka.directory / path.lstrip("/")
+        return Path(self._container(name).here(path)) if colon else self._stack.work / text
 
 
 def _inside(container: Container, words: Sequence[str]) -> dict[str, Any]:
@@ -248,6 +250,7 @@ _ACTIONS: dict[str, Callable[[Docker, Asked], Answer]] = {
     "compose up": Docker.compose_up,
     "compose stop": Docker.compose_stop,
     "compose restart": Docker.compose_restart,
+    "compose kill": Docker.compose_kill,
     "compose build": Docker.nothing,
     "compose pull": Docker.pull,
     "compose exec": Docker.compose_exec,

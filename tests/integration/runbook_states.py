@@ -142,7 +142,7 @@ def ended(stack: Stack) -> Iterator[None]:
     client.kill()
     wait_until(lambda: not client.is_running, "its end")
     yield
-    assert stack.run("docker compose up -d binance-client").returncode == 0
+    assert stack.run("docker compose up -d --no-deps binance-client").returncode == 0
     stack.client.wait_for_event("Subscribed", timeout=60)
 
 

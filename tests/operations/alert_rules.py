@@ -13,6 +13,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "config" / "prometheus"
 RULE_FILE = PROMETHEUS / "rules" / "binance_alerts.yml"
+SHARDS_RULE = ROOT / "deploy" / "kubernetes" / "shards-rule.yaml"  # beside the one rule file, under Kubernetes only
 RECORDING_GROUP, ALERT_GROUP = "binance_recording", "binance_streaming"
 
 
@@ -46,11 +47,13 @@ def _rules(group: str) -> list[dict[str, Any]]:
     return [rule for entry in read_yaml(RULE_FILE)["groups"] if entry["name"] == group for rule in entry["rules"]]
 
 
+def _alert(rule: Mapping[str, Any]) -> AlertRule:
+    return AlertRule(rule["alert"], rule["expr"], rule.get("for", "0s"), rule.get("labels", {}), rule.get("annotations", {}))
+
+
 GROUPS: list[str] = [group["name"] for group in read_yaml(RULE_FILE)["groups"]]
-ALERTS: list[AlertRule] = [
-    AlertRule(rule["alert"], rule["expr"], rule.get("for", "0s"), rule.get("labels", {}), rule.get("annotations", {}))
-    for rule in _rules(ALERT_GROUP)
-]
+ALERTS: list[AlertRule] = [_alert(rule) for rule in _rules(ALERT_GROUP)]
+SHARD_ALERTS = [_alert(rule) for group in read_yaml(SHARDS_RULE)["spec"]["groups"] for rule in group["rules"]]
 RECORDING: list[RecordingRule] = [
     RecordingRule(rule["record"], rule["expr"], rule.get("labels", {})) for rule in _rules(RECORDING_GROUP)
 ]

@@ -23,6 +23,7 @@ SHARDS = ("binance-client-0", "binance-client-1", "binance-client-2")
 DEMO = "demo-client"
 CLIENTS = (PLAIN, *SHARDS, DEMO)
 ONCE = ("topics", "schemas")
+LETTERS_OF_A_FULL_QUEUE_S = 60  # what a stop takes beyond its time-out, where Kafka takes nothing
 
 # What the file for a login asks for.
 LOGIN = {

@@ -76,9 +76,10 @@ _COMPOSE_COMMANDS = (
     ("up", "-d --no-deps --no-build", "services*"),
     ("stop", "--timeout=", "services*"),
     ("restart", "--timeout=", "services*"),
+    ("kill", "-s=", "services*"),
     ("build", "", "services*"),
     ("pull", "", "services*"),
     ("exec", "-T", "service words…"),
-    ("run", "--rm --no-deps --detach --name= --env=", "service words…"),
+    ("run", "--rm --no-deps --detach -T --name= --env=", "service words…"),
 )
 _PARSER = _build()

@@ -16,6 +16,7 @@ from kit.ports import free_port
 from operations.compose_file import (
     CLIENTS,
     DEMO,
+    LETTERS_OF_A_FULL_QUEUE_S,
     PLAIN,
     SHARDS,
     command,
@@ -77,8 +78,8 @@ def test_client_does_not_log_into_the_container(name: str) -> None:
 
 @pytest.mark.parametrize("name", CLIENTS)
 def test_client_has_time_to_stop(name: str) -> None:
-    """Docker kills later than the client gives up by itself."""
-    assert seconds(services()[name]["stop_grace_period"]) > settings_of(name).shutdown_timeout_s
+    """Docker kills later than the client gives up by itself and has turned a full queue into dead letters."""
+    assert seconds(services()[name]["stop_grace_period"]) >= settings_of(name).shutdown_timeout_s + LETTERS_OF_A_FULL_QUEUE_S
 
 
 @pytest.mark.parametrize("name", [*CLIENTS, "schemas", "exchange"])
@@ -140,6 +141,20 @@ def test_profiles() -> None:
     """Shards and the demo are asked for by name; everything else starts by itself."""
     profiles = {name: service["profiles"] for name, service in services().items() if "profiles" in service}
     assert profiles == {**{name: ["sharded"] for name in SHARDS}, "exchange": ["demo"], DEMO: ["demo"]}
+
+
+def test_broker_and_registry_may_be_elsewhere() -> None:
+    """The addresses of `.env` are those of every client but the demo's, and a shell's own for a `k2` on the host are not."""
+    elsewhere = {"KAFKA_BROKERS": "broker.example.com:9092", "REGISTRY_URL": "http://registry.example.com"}
+    exported = {"KAFKA_BOOTSTRAP": "localhost:9092", "SCHEMA_REGISTRY_URL": "http://localhost:8081"}
+    for name in CLIENTS:
+        settings, usual = settings_of(name, **elsewhere, **exported), settings_of(name)
+        moved = name != DEMO
+        assert (settings.kafka.bootstrap == elsewhere["KAFKA_BROKERS"], settings.registry.url == elsewhere["REGISTRY_URL"]) == (
+            moved,
+            moved,
+        )
+        assert (usual.kafka.bootstrap, usual.registry.url) == ("kafka:9092", "http://schema-registry:8081")
 
 
 # The demo

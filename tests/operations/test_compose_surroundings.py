@@ -191,11 +191,12 @@ def example_variables() -> Mapping[str, str]:
 
 def test_example_has_every_variable() -> None:
     """The example names each variable that the compose files take, with the default that they have."""
-    taken: dict[str, str] = {"COMPOSE_PROFILES": ""}
+    taken: dict[str, str] = {"COMPOSE_PROFILES": "", "COMPOSE_FILE": COMPOSE.name}
     for file in (COMPOSE, *OVERRIDES):
         taken |= variables(file)
     example = example_variables()
     assert set(example) == set(taken)
+    taken |= variables(COMPOSE)  # where a file for a login asks for what has a default without it
     assert {name: example[name] for name, default in taken.items() if default} == {
         name: text for name, text in taken.items() if text
     }
@@ -219,10 +220,19 @@ def documented_commands() -> list[list[str]]:
 def test_documented_command_names_what_there_is(words: list[str]) -> None:
     """Files, profiles and services of a documented command exist."""
     pairs = list(pairwise(words))
-    assert [name for flag, name in pairs if flag == "-f" and not (ROOT / name).is_file()] == []
     assert {name for flag, name in pairs if flag == "--profile"} <= {"demo", "sharded"}
     after = words[words.index("up") + 1 :] if "up" in words else words[words.index("exec") + 1 :][:2] if "exec" in words else []
     assert {word for word in after if not word.startswith("-")} <= set(services())
+
+
+def test_documented_files_exist() -> None:
+    """The files that the page and the files themselves add to COMPOSE_FILE are there, the usual one first."""
+    heads = [file.read_text(encoding="utf-8") for file in OVERRIDES]
+    texts = [(ROOT / "docs/deployment.md").read_text(encoding="utf-8"), *heads]
+    lists = [re.findall(r"^(?:#   )?COMPOSE_FILE=(\S+)", text, re.MULTILINE)[0].split(":") for text in texts]
+    assert {names[0] for names in lists} == {COMPOSE.name}
+    assert set(lists[0][1:]) == {str(file.relative_to(ROOT)) for file in OVERRIDES}
+    assert [names[1:] for names in lists[1:]] == [[str(file.relative_to(ROOT))] for file in OVERRIDES]
 
 
 def test_documented_lines_for_shards() -> None:

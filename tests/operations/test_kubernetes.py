@@ -18,12 +18,14 @@ from k2.ingestion.options import OPTIONS
 from k2.ingestion.settings import Settings, load_settings
 from kit import dockerfile
 from kit.tools import needs
-from operations.compose_file import PLAIN, ROOT, services
+from operations.alert_rules import SHARDS_RULE
+from operations.compose_file import LETTERS_OF_A_FULL_QUEUE_S, PLAIN, ROOT, services
 
 BASE = ROOT / "deploy/kubernetes"
 OLDEST, NEWEST = "1.28", kubernetes_validate.latest_version()
 RULES = yaml.safe_load((ROOT / "config/prometheus/rules/binance_alerts.yml").read_text(encoding="utf-8"))
 SYMBOLS = ",".join(f"S{number}USDT" for number in range(30))
+SHARDS = "binance-client-shards"
 pytestmark = needs("kubectl")
 
 Manifest = dict[str, Any]
@@ -31,11 +33,11 @@ Manifest = dict[str, Any]
 
 @cache
 def rendered(directory: Path = BASE) -> dict[str, Manifest]:
-    """The manifests by kind, as kubectl makes them; one of each."""
+    """The manifests by kind, as kubectl makes them; one of each, but for the rule that is here only."""
     made = subprocess.run(["kubectl", "kustomize", directory], capture_output=True, text=True, check=False, timeout=60)
     assert made.returncode == 0, made.stderr
     found = list(yaml.safe_load_all(made.stdout))
-    by_kind = {manifest["kind"]: manifest for manifest in found}
+    by_kind = {SHARDS if manifest["metadata"]["name"] == SHARDS else manifest["kind"]: manifest for manifest in found}
     assert len(by_kind) == len(found)
     return by_kind
 
@@ -75,8 +77,8 @@ def test_manifest_is_valid(kind: str, version: str) -> None:
 
 def test_those_are_all() -> None:
     """Beside the kinds of Kubernetes itself there are the two of the Prometheus Operator, which the tests below look at."""
-    operators = {kind for kind, manifest in rendered().items() if manifest["apiVersion"] == "monitoring.coreos.com/v1"}
-    assert operators == {"PrometheusRule", "ServiceMonitor"}
+    operators = [manifest["kind"] for manifest in rendered().values() if manifest["apiVersion"] == "monitoring.coreos.com/v1"]
+    assert sorted(operators) == ["PrometheusRule", "PrometheusRule", "ServiceMonitor"]
     assert len(rendered()) == 5 + len(operators)
 
 
@@ -103,6 +105,7 @@ def test_replicas_and_shards_are_one_number(tmp_path: Path) -> None:
             file.read_text(encoding="utf-8").replace("replicas: 3", "replicas: 5"), encoding="utf-8"
         )
     assert environment(4, rendered(tmp_path))["K2_SHARD"] == "4/5"
+    assert shard_missing(rendered(tmp_path))["expr"] == 'count(up{job="binance-client"}) < 5'
 
 
 # The pod
@@ -133,8 +136,13 @@ def test_probes_ask_the_client() -> None:
 
 
 def test_pod_has_time_to_stop() -> None:
-    """Kubernetes kills later than the client gives up by itself."""
-    assert pod()["terminationGracePeriodSeconds"] > settings(0).shutdown_timeout_s
+    """Kubernetes kills later than the client gives up by itself and has turned a full queue into dead letters."""
+    assert pod()["terminationGracePeriodSeconds"] >= settings(0).shutdown_timeout_s + LETTERS_OF_A_FULL_QUEUE_S
+
+
+def test_start_waits_on() -> None:
+    """A pod whose broker or registry is away waits, well past any alert, instead of being restarted ever more rarely."""
+    assert settings(0).startup_timeout_s >= 3600
 
 
 def test_pod_is_restricted() -> None:
@@ -205,6 +213,7 @@ def test_monitor_makes_the_job_of_the_rules() -> None:
     assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
     prometheus = yaml.safe_load((ROOT / "config/prometheus/prometheus.yml").read_text(encoding="utf-8"))["global"]
     assert (endpoint["path"], endpoint["interval"]) == ("/metrics", prometheus["scrape_interval"])
+    assert endpoint["relabelings"] == [{"sourceLabels": ["__meta_kubernetes_pod_name"], "targetLabel": "instance"}]
 
 
 def test_policy_lets_through_what_is_needed() -> None:
@@ -223,6 +232,52 @@ def test_policy_lets_through_what_is_needed() -> None:
 def test_rule_is_the_rule_file() -> None:
     """The manifest that is applied has the very groups of the file that Prometheus reads elsewhere."""
     assert rendered()["PrometheusRule"]["spec"] == {"groups": RULES["groups"]}
+
+
+def shard_missing(manifests: dict[str, Manifest] | None = None) -> dict[str, Any]:
+    (group,) = (manifests or rendered())[SHARDS]["spec"]["groups"]
+    (rule,) = group["rules"]
+    return dict(rule)
+
+
+@needs("promtool")
+def test_a_missing_pod_is_an_alert(tmp_path: Path) -> None:
+    """With three parts it is silent while three pods are scraped, well or not, and fires two minutes after one is gone."""
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump(rendered()[SHARDS]["spec"]), encoding="utf-8")
+    pods = ["1+0x60", "1+0x8 0+0x51", "1+0x20 stale _x19 1+0x19"]
+    series = [
+        {"series": f'up{{job="binance-client", instance="binance-client-{ordinal}"}}', "values": values}
+        for ordinal, values in enumerate(pods)
+    ]
+    texts = {**shard_missing()["annotations"]}
+    texts["description"] = texts["description"].replace("{{ $value }}", "2")
+    fires = [{"exp_labels": shard_missing()["labels"], "exp_annotations": texts}]
+    expected = {"5m": [], "7m": [], "7m15s": fires, "10m": fires, "10m15s": [], "12m": []}
+    rows = [{"eval_time": at, "alertname": "BinanceShardMissing", "exp_alerts": alerts} for at, alerts in expected.items()]
+    test = {"interval": "15s", "input_series": series, "alert_rule_test": rows}
+    cases = {"rule_files": ["rules.yml"], "evaluation_interval": "15s", "tests": [test]}
+    (tmp_path / "cases.yml").write_text(yaml.safe_dump(cases), encoding="utf-8")
+    tested = subprocess.run(["promtool", "test", "rules", tmp_path / "cases.yml"], capture_output=True, text=True, check=False)
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+def test_that_alert_has_the_labels_of_the_others() -> None:
+    """Routes, links and the job count on the same words as in the one rule file."""
+    rule = shard_missing()
+    known = next(one for group in RULES["groups"] for one in group["rules"] if one.get("alert") == "BinanceClientAbsent")
+    assert rule["labels"] == known["labels"]
+    assert rule["annotations"].keys() == known["annotations"].keys()
+    assert rule["annotations"]["runbook"] == known["annotations"]["runbook"]
+    assert yaml.safe_load(SHARDS_RULE.read_text(encoding="utf-8"))["metadata"]["name"] == SHARDS
+
+
+def test_documented_label_for_an_operator(tmp_path: Path) -> None:
+    """The patch of the page gives both rules and the monitor the label that kube-prometheus-stack selects by."""
+    text = (ROOT / "docs/deployment.md").read_text(encoding="utf-8")
+    (patch,) = re.findall(r"^```yaml\n(patches:.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "kustomization.yaml").write_text(f"resources: [{_relative(BASE, tmp_path)}]\n{patch}", encoding="utf-8")
+    labelled = {name for name, manifest in rendered(tmp_path).items() if "release" in manifest["metadata"].get("labels", {})}
+    assert labelled == {"PrometheusRule", "ServiceMonitor", SHARDS}
 
 
 def test_login_comes_from_a_secret(tmp_path: Path) -> None:

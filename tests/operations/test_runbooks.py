@@ -14,7 +14,8 @@ from k2.ingestion.core.outcome import Reason
 from k2.ingestion.options import OPTIONS
 from k2.ingestion.telemetry import CATALOGUE, exposed_name
 from operations import docker_words
-from operations.alert_rules import ALERTS, RECORDING
+from operations.alert_rules import ALERTS as ALERTS_EVERYWHERE
+from operations.alert_rules import RECORDING, SHARD_ALERTS
 from operations.runbook_pages import (
     ALERT_PAGE,
     PAGES,
@@ -33,6 +34,7 @@ from operations.runbook_pages import (
 from operations.shell import Command, commands
 
 PARTS = ("Meaning", "Look first", "Do", "Confirm", "Escalate")
+ALERTS = [*ALERTS_EVERYWHERE, *SHARD_ALERTS]
 DOCUMENTS = [*PAGES, ROOT / "docs" / "architecture" / "streaming-sources.md"]
 STREAMING = RUNBOOKS / f"{ALERT_PAGE}.md"
 WORDS_OF_AN_ALERT = 230  # beside its commands; more is not read at three in the morning

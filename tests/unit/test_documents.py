@@ -39,7 +39,9 @@ FOREIGN_FLAGS: dict[str, set[str]] = {
         "--bootstrap-server", "--create", "--if-not-exists", "--delete", "--describe", "--list", "--topic", "--partitions",
         "--config", "--under-min-isr-partitions",
     },
+    "kubectl": {"--current", "--namespace"},
     "pip": {"--require-hashes"},
+    "systemd-run": {"--unit"},
 }  # fmt: skip
 OUR_SCRIPTS = {"--seconds", "--check", "--no-sync"}  # of benchmarks, scripts and the way in which they are started
 OURS = {"k2", "python", "python3", "uv"}
