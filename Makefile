@@ -16,12 +16,8 @@ help:                      ## What can be made
 demo: .venv/run            ## Simulated exchange -> real client -> embedded Kafka and registry, with a live view
 	@$(BIN)/k2 demo $(DEMO)
 
-# The tests with real parts mostly wait, so the others run beside them; their report comes at the end.
 test: .venv/dev parts lint ## All checks and all tests, against a real Kafka and a real registry that this starts itself
-	@mkdir -p .cache
-	@$(BIN)/python -m pytest tests/unit tests/operations > .cache/beside.log 2>&1 & beside=$$!; status=0; \
-	$(BIN)/python -m pytest tests/faults tests/integration || status=$$?; \
-	wait $$beside || status=$$?; cat .cache/beside.log; exit $$status
+	$(BIN)/python scripts/run_tests.py
 
 unit: .venv/dev            ## The tests that need no servers
 	$(BIN)/python -m pytest -m "not real"
