@@ -7,11 +7,12 @@ Write Grafana's dashboards from `scripts/dashboards`.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+
+from generated import run, stale
 
 ROOT = Path(__file__).resolve().parents[1]
 DIRECTORY = "config/grafana/dashboards"
@@ -30,21 +31,11 @@ def dashboards(root: Path) -> dict[Path, str]:
 
 def outdated(root: Path) -> dict[Path, str]:
     """The dashboards whose text on disk is not what it should be."""
-    texts = dashboards(root)
-    return {file: text for file, text in texts.items() if not file.exists() or file.read_text(encoding="utf-8") != text}
+    return stale(dashboards(root))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Write Grafana's dashboards.", allow_abbrev=False)
-    parser.add_argument("--check", action="store_true", help="write nothing; end with 1 where something is out of date")
-    check = parser.parse_args(argv).check
-    stale = outdated(ROOT)
-    for file, text in stale.items():
-        print(f"{'out of date' if check else 'written'}: {file.relative_to(ROOT)}", file=sys.stderr if check else sys.stdout)
-        if not check:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, encoding="utf-8")
-    return int(check and bool(stale))
+    return run("Write Grafana's dashboards.", ROOT, outdated, argv)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,14 @@ Write what of `deploy/` follows from other files: the PrometheusRule of Kubernet
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from generated import run, stale
 
 ROOT = Path(__file__).resolve().parents[1]
 RULES = "config/prometheus/rules/binance_alerts.yml"
@@ -59,19 +60,11 @@ def files(root: Path) -> dict[Path, str]:
 
 def outdated(root: Path) -> dict[Path, str]:
     """The files whose text on disk is not what it should be."""
-    return {file: text for file, text in files(root).items() if not file.exists() or file.read_text(encoding="utf-8") != text}
+    return stale(files(root))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Write what of deploy/ follows from other files.", allow_abbrev=False)
-    parser.add_argument("--check", action="store_true", help="write nothing; end with 1 where something is out of date")
-    check = parser.parse_args(argv).check
-    stale = outdated(ROOT)
-    for file, text in stale.items():
-        print(f"{'out of date' if check else 'written'}: {file.relative_to(ROOT)}", file=sys.stderr if check else sys.stdout)
-        if not check:
-            file.write_text(text, encoding="utf-8")
-    return int(check and bool(stale))
+    return run("Write what of deploy/ follows from other files.", ROOT, outdated, argv)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ Write the parts of the documentation that follow from the code: the data diction
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
@@ -16,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from generated import run, stale
 from k2.ingestion.reference import table_row
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -148,20 +148,11 @@ def documents(root: Path) -> dict[Path, str]:
 
 def outdated(root: Path) -> dict[Path, str]:
     """The documents whose text on disk is not what it should be."""
-    return {file: text for file, text in documents(root).items() if not file.exists() or file.read_text(encoding="utf-8") != text}
+    return stale(documents(root))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Write the documentation that follows from the code.", allow_abbrev=False)
-    parser.add_argument("--check", action="store_true", help="write nothing; end with 1 where something is out of date")
-    check = parser.parse_args(argv).check
-    stale = outdated(ROOT)
-    for file, text in stale.items():
-        print(f"{'out of date' if check else 'written'}: {file.relative_to(ROOT)}", file=sys.stderr if check else sys.stdout)
-        if not check:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, encoding="utf-8")
-    return int(check and bool(stale))
+    return run("Write the documentation that follows from the code.", ROOT, outdated, argv)
 
 
 if __name__ == "__main__":

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import yaml
 
+import generate_deploy
 from operations.compose_file import ROOT
-
-
-def load_generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate_deploy", ROOT / "scripts" / "generate_deploy.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-generate_deploy = load_generator()
 
 
 def test_committed_files_are_current() -> None:

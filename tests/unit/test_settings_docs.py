@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+import generate_docs
 from k2.ingestion.options import OPTIONS
 from k2.ingestion.reference import options_table
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def _script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate_docs", ROOT / "scripts" / "generate_docs.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-DOCS = _script()
 BEGIN = "<!-- generated: x -->"
 END = "<!-- end -->"
 
@@ -48,20 +37,20 @@ def test_the_options_table_has_a_row_for_every_option() -> None:
 def test_blocks_are_written_between_their_markers(text: str, written: str) -> None:
     """What stands between the markers is replaced, what stands around them is kept, and writing twice changes nothing."""
     blocks = {"x": lambda: "new", "unused": lambda: pytest.fail("rendered without a marker")}
-    assert DOCS.with_blocks(text, blocks) == written
-    assert DOCS.with_blocks(written, blocks) == written
+    assert generate_docs.with_blocks(text, blocks) == written
+    assert generate_docs.with_blocks(written, blocks) == written
 
 
 @pytest.mark.parametrize("text", ["<!-- generated: nosuch -->\n<!-- end -->", "<!-- generated: options -->\nno end"])
 def test_a_marker_that_cannot_be_served_is_an_error(text: str) -> None:
     """A misspelt or unended block does not silently stay as it is."""
     with pytest.raises(ValueError, match="generated block"):
-        DOCS.with_blocks(text)
+        generate_docs.with_blocks(text)
 
 
 def test_the_options_block_renders() -> None:
     """The README's block of options is the table of the options."""
-    assert options_table() in DOCS.with_blocks("<!-- generated: options -->\n<!-- end -->")
+    assert options_table() in generate_docs.with_blocks("<!-- generated: options -->\n<!-- end -->")
 
 
 @pytest.mark.parametrize(
@@ -79,23 +68,23 @@ def test_the_options_block_renders() -> None:
 )
 def test_avro_types_are_told_in_words(avro_type: Any, words: str, logical: str) -> None:
     """A reader of the dictionary needs no Avro."""
-    assert (DOCS.in_words(avro_type), DOCS.logical_type(avro_type)) == (words, logical)
+    assert (generate_docs.in_words(avro_type), generate_docs.logical_type(avro_type)) == (words, logical)
 
 
 def test_generated_documentation_is_current() -> None:
     """What is committed is what the code and the schemas say; `python scripts/generate_docs.py` brings it there."""
-    assert list(DOCS.outdated(ROOT)) == []
+    assert list(generate_docs.outdated(ROOT)) == []
 
 
 def test_stale_documentation_is_named_and_then_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`--check` names what is out of date and ends with 1; without it the file is written, and then the check passes."""
-    for name in DOCS.FILES_WITH_BLOCKS:
+    for name in generate_docs.FILES_WITH_BLOCKS:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("# no markers")
     (tmp_path / "schemas").symlink_to(ROOT / "schemas")
-    monkeypatch.setattr(DOCS, "ROOT", tmp_path)
-    assert DOCS.main(["--check"]) == 1
+    monkeypatch.setattr(generate_docs, "ROOT", tmp_path)
+    assert generate_docs.main(["--check"]) == 1
     assert "out of date: docs/reference/data-dictionary-v2.md" in capsys.readouterr().err
-    assert [DOCS.main([]), DOCS.main(["--check"])] == [0, 0]
+    assert [generate_docs.main([]), generate_docs.main(["--check"])] == [0, 0]
