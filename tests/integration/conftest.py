@@ -11,14 +11,14 @@ from integration.drills import eventful
 from integration.examining import Doctor, doctor_for
 from integration.secured import Files, GuardedBroker, SecureBroker, SecureRelay, broker_properties, served
 from integration.support import Rig, RunningExchange, generated
+from kit.kafka import KafkaBroker
+from kit.registry import SchemaRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from integration.live import Live
-    from kit.kafka import KafkaBroker
-    from kit.registry import SchemaRegistry
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -53,6 +53,20 @@ def guarded_broker(secure_files: Files) -> Iterator[GuardedBroker]:
     """A broker that allows those on its log-in listeners nothing but what `allow` has given them."""
     with closing(GuardedBroker(secure_files)) as broker:
         yield broker.start()
+
+
+@pytest.fixture(scope="module")
+def own_kafka() -> Iterator[KafkaBroker]:
+    """A broker that the tests of a module may mistreat; a module that needs a special one overrides it."""
+    with KafkaBroker() as broker:
+        yield broker
+
+
+@pytest.fixture(scope="module")
+def own_registry() -> Iterator[SchemaRegistry]:
+    """A registry that the tests of a module may mistreat."""
+    with SchemaRegistry() as server:
+        yield server
 
 
 @pytest.fixture

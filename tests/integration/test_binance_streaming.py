@@ -21,13 +21,6 @@ if TYPE_CHECKING:
 FULL_RATE = 15_000.0
 
 
-@pytest.fixture(scope="module")
-def own_kafka() -> Iterator[KafkaBroker]:
-    """A broker that these tests may mistreat."""
-    with KafkaBroker() as broker:
-        yield broker
-
-
 @pytest.fixture
 def frail_rig(own_kafka: KafkaBroker, registry: SchemaRegistry, tmp_path: Path) -> Iterator[Rig]:
     """Surroundings with that broker, which runs again when they end."""

@@ -64,20 +64,6 @@ def values_of(kafka: KafkaBroker, topic: str, **options: Any) -> list[bytes | No
     return [record.payload for record in read_topic(kafka.bootstrap, "", topic, raw=True, **options)]
 
 
-@pytest.fixture(scope="module")
-def own_kafka() -> Iterator[KafkaBroker]:
-    """A broker that these tests may mistreat."""
-    with KafkaBroker() as broker:
-        yield broker
-
-
-@pytest.fixture(scope="module")
-def own_registry() -> Iterator[SchemaRegistry]:
-    """A registry that these tests may mistreat."""
-    with SchemaRegistry() as server:
-        yield server
-
-
 @pytest.fixture
 def registry_client(registry: SchemaRegistry) -> Iterator[SchemaRegistryClient]:
     with SchemaRegistryClient({"url": registry.url, "timeout": 15}) as client:

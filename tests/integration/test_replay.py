@@ -363,12 +363,6 @@ def altered(line: bytes) -> bytes:
     return json.dumps(document).encode()
 
 
-@pytest.fixture(scope="module")
-def own_kafka() -> Iterator[KafkaBroker]:
-    with KafkaBroker() as broker:
-        yield broker
-
-
 @pytest.fixture
 def frail_kafka(own_kafka: KafkaBroker) -> Iterator[KafkaBroker]:
     """A broker that a test may freeze."""

@@ -51,19 +51,6 @@ echo '{"test": "message"}' | docker compose exec -T kafka kafka-console-producer
 
 
 @pytest.fixture(scope="module")
-def own_kafka() -> Iterator[KafkaBroker]:
-    """A broker that these commands may stop."""
-    with KafkaBroker() as broker:
-        yield broker
-
-
-@pytest.fixture(scope="module")
-def own_registry() -> Iterator[SchemaRegistry]:
-    with SchemaRegistry() as registry:
-        yield registry
-
-
-@pytest.fixture(scope="module")
 def stack(own_kafka: KafkaBroker, own_registry: SchemaRegistry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The stack of the runbooks, with Prometheus where the machine has it."""
     has_prometheus = shutil.which("prometheus") is not None

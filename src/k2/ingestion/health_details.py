@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from k2.ingestion.core.pipeline import StreamRow
     from k2.ingestion.readings import Readings
 
-STREAMS_LISTED = 100  # as many as have a metric of their own
+STREAMS_LISTED = 100  # one by one, here and in the metrics: rendering 1,000 symbols took 60 ms of the event loop
 
 Details = dict[str, Any]
 

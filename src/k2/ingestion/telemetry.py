@@ -19,9 +19,10 @@ from prometheus_client.registry import Collector
 
 from k2.ingestion.core.outcome import Origin
 from k2.ingestion.core.tally import NS_PER_SECOND, DurationTally
+from k2.ingestion.health_details import STREAMS_LISTED
 from k2.ingestion.readings import Readings
 
-MAX_STREAM_SERIES = 100  # rendering 1,000 symbols took 60 ms of the event loop: the rest is one series called `other`
+MAX_STREAM_SERIES = STREAMS_LISTED  # the rest is one series called `other`
 
 Value = float | DurationTally
 Samples = dict[tuple[str, ...], Value]

@@ -41,7 +41,9 @@ def make_request(values: Mapping[str, Any], http: Callable[[], HttpSettings]) ->
         ConfigurationError: with every fault found.
     """
     check = Check()
-    interval_s = check.parsed("--interval", values.get("interval"), seconds(SHORTEST_INTERVAL_S, LONGEST_INTERVAL_S), 1.0)
+    interval_s = check.parsed(
+        "--interval", values.get("interval"), seconds(SHORTEST_INTERVAL_S, LONGEST_INTERVAL_S), DEFAULT_INTERVAL_S
+    )
     address = check.parsed("URL", values.get("url"), url("http", "https"), None)
     if values.get("url") and (values.get("http.host") or values.get("http.port")):
         check.faults.append("URL excludes --http-host and --http-port")
