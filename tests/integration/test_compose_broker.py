@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
+from kit.forwarding import forwarded
 from kit.kafka import KafkaBroker
 from kit.ports import free_port
 from operations.compose_file import environment_of, published, services
@@ -16,12 +18,21 @@ ENVIRONMENT = environment_of(services()["kafka"])
 NOT_PROPERTIES = {"CLUSTER_ID", "KAFKA_HEAP_OPTS", "KAFKA_LOG_DIRS"}
 
 
+(HOST,) = published(services()["kafka"])
+
+
 class ComposeBroker(KafkaBroker):
-    """The broker with the properties of the compose file, on ports that are free, and bound to loopback alone."""
+    """
+    The broker with the properties of the compose file, on ports that are free, and bound to loopback alone.
+
+    The host's port and the inner listener have the same number in compose, where each has an address of its own; here
+    they are two.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.moved = {number: free_port() for number in (9092, 9093, 19092)}
+        self.host_port = free_port()
         self._ports["PLAINTEXT"] = self.moved[9092]  # where the kit asks whether it answers
 
     def properties(self) -> dict[str, str]:
@@ -29,7 +40,8 @@ class ComposeBroker(KafkaBroker):
         made = {name.removeprefix("KAFKA_").lower().replace("_", "."): value for name, value in named.items()}
         made["listeners"] = self._bound(made["listeners"])
         made["controller.quorum.voters"] = self._bound(made["controller.quorum.voters"])
-        made["advertised.listeners"] = self._bound(made["advertised.listeners"], hosts=False)
+        at_the_host = made["advertised.listeners"].replace(f"localhost:{HOST.host}", f"localhost:{self.host_port}")
+        made["advertised.listeners"] = self._bound(at_the_host, hosts=False)
         return {**made, "log.dirs": str(self.directory / "data"), "offsets.topic.num.partitions": "1"}
 
     def _bound(self, text: str, *, hosts: bool = True) -> str:
@@ -58,13 +70,15 @@ def test_containers_go_on_at_the_name_of_the_broker(broker: ComposeBroker) -> No
 
 
 def test_the_host_goes_on_at_its_own_port(broker: ComposeBroker) -> None:
-    """The listener behind the published port tells `localhost` and the port of the host, not the one that it listens on."""
-    (port,) = published(services()["kafka"])
-    assert told(broker.moved[port.container]) == f"localhost:{broker.moved[port.host]}"
+    """The listener behind the published port tells `localhost` and the port of the host, at which a topic can be made."""
+    with forwarded(broker.host_port, broker.moved[HOST.container]):
+        assert told(broker.host_port) == f"localhost:{broker.host_port}"
+        admin = AdminClient({"bootstrap.servers": f"localhost:{broker.host_port}", "log_level": 0})
+        admin.create_topics([NewTopic("of.the.host", 1)])["of.the.host"].result(timeout=15)
 
 
 def test_a_misspelt_topic_is_an_error(broker: ComposeBroker) -> None:
     """Looking at a topic does not make it."""
-    asked = AdminClient({"bootstrap.servers": f"127.0.0.1:{broker.moved[19092]}", "log_level": 0})
+    asked = AdminClient({"bootstrap.servers": f"127.0.0.1:{broker.moved[HOST.container]}", "log_level": 0})
     assert asked.list_topics(topic="no.such.topic", timeout=15).topics["no.such.topic"].error is not None
     assert "no.such.topic" not in asked.list_topics(timeout=15).topics
