@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from integration.live import Instance, Instances, Live, Relay
+from integration.live import Instance, Instances, Live
 from integration.support import SYMBOLS
 from k2.simulator.faults import Clear, Close, Garbage, Refuse, Silence, Skip
 from kit.disks import SmallDisk
 from kit.ports import free_port
+from kit.relay import Relay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 import threading
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
-from urllib.parse import urlsplit
 
 from integration.support import SYMBOLS, Rig, RunningClient, generated, wait_until
 from kit.monitoring import Alertmanager, Prometheus, WebhookReceiver
@@ -32,7 +30,6 @@ WATCHDOG = "Watchdog"
 RATE = 40  # trades a second of each exchange: enough for every rate, and cheap for many clients side by side
 PATIENCE_S = 120.0  # for a machine that has much else to do
 HISTORY = "1h"  # longer than any run
-BUFFER_BYTES = 1 << 16
 
 
 class Instance:
@@ -186,58 +183,6 @@ class Live:
     def wait_until_told(self, told: Told, instance: Instance, patience_s: float = PATIENCE_S) -> None:
         """Wait until this has reached its receiver."""
         wait_until(lambda: told in self.told(instance), f"{told} of {instance.name}, but {self.told(instance)}", patience_s)
-
-
-class Relay:
-    """A port that passes on to another one, and can be cut: what is behind it is then not there for those who come this way."""
-
-    def __init__(self, url: str) -> None:
-        target = urlsplit(url)
-        self._target = (target.hostname or "", target.port or 0)
-        self._path, self._port = target.path, free_port()
-        self._listener: socket.socket | None = None
-        self._open: list[socket.socket] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}{self._path}"
-
-    def mend(self) -> None:
-        """Pass on from now on."""
-        self._listener = socket.create_server(("127.0.0.1", self._port))
-        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
-
-    def cut(self) -> None:
-        """Break what is open, and refuse what comes."""
-        if self._listener is not None:
-            for one in (self._listener, *self._open):
-                with suppress(OSError):
-                    one.shutdown(socket.SHUT_RDWR)
-                one.close()
-        self._listener, self._open = None, []
-
-    def _accept(self, listener: socket.socket) -> None:
-        with suppress(OSError):  # cut
-            while True:
-                near, _ = listener.accept()
-                far = socket.create_connection(self._target)
-                self._open += [near, far]
-                for source, sink in ((near, far), (far, near)):
-                    threading.Thread(target=_pass_on, args=(source, sink), daemon=True).start()
-
-    def __enter__(self) -> Self:
-        self.mend()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.cut()
-
-
-def _pass_on(source: socket.socket, sink: socket.socket) -> None:
-    with suppress(OSError):  # either end may go at any time
-        while data := source.recv(BUFFER_BYTES):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
 
 
 class Repetition(Generic[T]):

@@ -8,15 +8,14 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from kit.forwarding import forwarded
 from kit.kafka import KafkaBroker
 from kit.ports import free_port
+from kit.relay import Relay
 from operations.compose_file import environment_of, published, services
 
 ENVIRONMENT = environment_of(services()["kafka"])
 # What the image reads itself, and what it makes of its own paths.
 NOT_PROPERTIES = {"CLUSTER_ID", "KAFKA_HEAP_OPTS", "KAFKA_LOG_DIRS"}
-
 
 (HOST,) = published(services()["kafka"])
 
@@ -32,7 +31,7 @@ class ComposeBroker(KafkaBroker):
     def __init__(self) -> None:
         super().__init__()
         self.moved = {number: free_port() for number in (9092, 9093, 19092)}
-        self.host_port = free_port()
+        self.published = Relay(f"tcp://127.0.0.1:{self.moved[HOST.container]}")  # what Docker makes of a published port
         self._ports["PLAINTEXT"] = self.moved[9092]  # where the kit asks whether it answers
 
     def properties(self) -> dict[str, str]:
@@ -40,7 +39,7 @@ class ComposeBroker(KafkaBroker):
         made = {name.removeprefix("KAFKA_").lower().replace("_", "."): value for name, value in named.items()}
         made["listeners"] = self._bound(made["listeners"])
         made["controller.quorum.voters"] = self._bound(made["controller.quorum.voters"])
-        at_the_host = made["advertised.listeners"].replace(f"localhost:{HOST.host}", f"localhost:{self.host_port}")
+        at_the_host = made["advertised.listeners"].replace(f"localhost:{HOST.host}", f"localhost:{self.published.port}")
         made["advertised.listeners"] = self._bound(at_the_host, hosts=False)
         return {**made, "log.dirs": str(self.directory / "data"), "offsets.topic.num.partitions": "1"}
 
@@ -71,9 +70,9 @@ def test_containers_go_on_at_the_name_of_the_broker(broker: ComposeBroker) -> No
 
 def test_the_host_goes_on_at_its_own_port(broker: ComposeBroker) -> None:
     """The listener behind the published port tells `localhost` and the port of the host, at which a topic can be made."""
-    with forwarded(broker.host_port, broker.moved[HOST.container]):
-        assert told(broker.host_port) == f"localhost:{broker.host_port}"
-        admin = AdminClient({"bootstrap.servers": f"localhost:{broker.host_port}", "log_level": 0})
+    with broker.published as host:
+        assert told(host.port) == f"localhost:{host.port}"
+        admin = AdminClient({"bootstrap.servers": f"localhost:{host.port}", "log_level": 0})
         admin.create_topics([NewTopic("of.the.host", 1)])["of.the.host"].result(timeout=15)
 
 

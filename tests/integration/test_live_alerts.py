@@ -26,7 +26,6 @@ from integration.live import (
     Instance,
     Instances,
     Live,
-    Relay,
     Repetition,
     Told,
 )
@@ -34,6 +33,7 @@ from integration.support import ids_by_symbol, wait_until
 from kit.disks import SmallDisk, mounting_refused
 from kit.kafka import KafkaBroker
 from kit.quickened import duration_s
+from kit.relay import Relay
 from kit.tools import needs
 
 if TYPE_CHECKING:
