@@ -72,8 +72,10 @@ def refused(stack: Stack) -> Iterator[None]:
     client = stack.streaming()
     stack.exchange.inject(Refuse(status=503), Reset())
     client.wait_for_event("Connection refused by the exchange")
-    yield
-    stack.exchange.inject(Clear())
+    try:
+        yield
+    finally:
+        stack.exchange.inject(Clear())
 
 
 @contextmanager
@@ -82,8 +84,10 @@ def rate_limited(stack: Stack) -> Iterator[None]:
     client = stack.streaming()
     stack.exchange.inject(Refuse(status=429), Reset())
     client.wait_for_event("Connection refused by the exchange: rate limit (429)")
-    yield
-    stack.exchange.inject(Clear())
+    try:
+        yield
+    finally:
+        stack.exchange.inject(Clear())
 
 
 @contextmanager
@@ -99,8 +103,10 @@ def one_stream_silent(stack: Stack) -> Iterator[None]:
     client = stack.streaming(K2_SILENCE_TIMEOUT="1")
     stack.exchange.inject(Silence(streams=(STREAM,)))
     client.wait_for_event("Streams fell silent")
-    yield
-    stack.exchange.inject(Clear())
+    try:
+        yield
+    finally:
+        stack.exchange.inject(Clear())
 
 
 @contextmanager
@@ -129,10 +135,12 @@ def unwritable_letters(stack: Stack) -> Iterator[None]:
     directory.write_bytes(b"")
     stack.exchange.inject(Garbage(frames=(b"{",)))
     client.wait_for_event("Dead letters cannot be written")
-    yield
-    directory.unlink()
-    kept.rename(directory)
-    client.wait_for_event("Dead letters can be written again")
+    try:
+        yield
+    finally:
+        directory.unlink()
+        kept.rename(directory)
+        client.wait_for_event("Dead letters can be written again")
 
 
 @contextmanager
@@ -141,9 +149,11 @@ def ended(stack: Stack) -> Iterator[None]:
     client = stack.streaming()
     client.kill()
     wait_until(lambda: not client.is_running, "its end")
-    yield
-    assert stack.run("docker compose up -d --no-deps binance-client").returncode == 0
-    stack.client.wait_for_event("Subscribed", timeout=60)
+    try:
+        yield
+    finally:
+        assert stack.run("docker compose up -d --no-deps binance-client").returncode == 0
+        stack.client.wait_for_event("Subscribed", timeout=60)
 
 
 @contextmanager
@@ -209,8 +219,10 @@ def subscription_refused(stack: Stack) -> Iterator[None]:
     with type(before)(generated(100), max_streams=2) as narrow:
         stack.exchange = narrow
         stack.fresh().wait_for_event("Subscription refused", timeout=60)
-        yield
-        stack.exchange = before
+        try:
+            yield
+        finally:
+            stack.exchange = before
 
 
 @contextmanager
@@ -219,8 +231,10 @@ def refused_records(stack: Stack) -> Iterator[None]:
     client = stack.streaming()
     stack.kafka.set_topic(stack.topic, "max.message.bytes", "100")
     client.wait_for_metric("k2_dead_letter_records_total", 1, 60, reason="too_large")
-    yield
-    stack.kafka.set_topic(stack.topic, "max.message.bytes", "1048588")
+    try:
+        yield
+    finally:
+        stack.kafka.set_topic(stack.topic, "max.message.bytes", "1048588")
 
 
 @contextmanager
@@ -229,9 +243,11 @@ def broker_away(stack: Stack) -> Iterator[None]:
     stack.kafka.stop()
     client.wait_for_event("Broker lost: records wait until it answers", timeout=60)
     client.wait_for_event("Failed to produce: the Kafka client reports an error and goes on trying", timeout=60)
-    yield
-    assert stack.run("docker compose up -d kafka").returncode == 0
-    client.wait_for_event("Broker answers again", timeout=60)
+    try:
+        yield
+    finally:
+        assert stack.run("docker compose up -d kafka").returncode == 0
+        client.wait_for_event("Broker answers again", timeout=60)
 
 
 @contextmanager
@@ -240,9 +256,11 @@ def paused(stack: Stack) -> Iterator[None]:
     client = stack.streaming(K2_QUEUE_MESSAGES=str(SMALL_QUEUE))
     stack.kafka.pause()
     client.wait_for_event("Reading paused: Kafka is slower than the exchange", timeout=60)
-    yield
-    stack.kafka.resume()
-    client.wait_for_event("Reading resumed", timeout=60)
+    try:
+        yield
+    finally:
+        stack.kafka.resume()
+        client.wait_for_event("Reading resumed", timeout=60)
 
 
 @contextmanager
@@ -267,8 +285,10 @@ def own_topic(stack: Stack, partitions: int) -> Iterator[None]:
     """Let the stack use a topic that nothing else has."""
     before, stack.prefix = stack.prefix, f"test.{uuid4().hex[:12]}"
     stack.kafka.create_topic(stack.topic, partitions)
-    yield
-    stack.prefix = before
+    try:
+        yield
+    finally:
+        stack.prefix = before
 
 
 @contextmanager
@@ -277,9 +297,11 @@ def registry_away(stack: Stack) -> Iterator[None]:
     stack.streaming()
     stack.registry.stop()
     stack.fresh().wait_for_event("Waiting for the registry", timeout=60)
-    yield
-    assert stack.run("docker compose up -d schema-registry").returncode == 0
-    stack.client.wait_for_event("Schema resolved", timeout=60)
+    try:
+        yield
+    finally:
+        assert stack.run("docker compose up -d schema-registry").returncode == 0
+        stack.client.wait_for_event("Schema resolved", timeout=60)
 
 
 @contextmanager
@@ -290,8 +312,10 @@ def pinned(stack: Stack) -> Iterator[None]:
     client = stack.fresh(keep_state=True)
     client.wait_for_event("Schema resolved", timeout=60, source="pinned")
     client.wait_for_metric("k2_schema_pinned", 1)
-    yield
-    stack.registry.start()
+    try:
+        yield
+    finally:
+        stack.registry.start()
 
 
 @contextmanager
