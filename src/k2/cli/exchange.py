@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import sys
+import textwrap
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,12 @@ from k2.errors import EXIT_OK, K2Error
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from k2.simulator.exchange import Exchange
     from k2.simulator.plan import Plan
+
+_WIDTH = 120
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -39,6 +43,10 @@ def _add_market_options(parser: argparse.ArgumentParser) -> None:
     help_symbols = "symbols to generate; default: BTCUSDT ETHUSDT BNBUSDT"
     parser.add_argument("--symbols", nargs="+", action="extend", metavar="SYMBOL", help=help_symbols)
     parser.add_argument("--rate", metavar="N|max", help="aggregated trades per second over all symbols; default: 100")
+    help_event_rate = (
+        "how many of them make up a second of the market's own clock: at --rate 100, 1 makes it run 100 times as fast"
+    )
+    parser.add_argument("--event-rate", metavar="N", help=help_event_rate)
     parser.add_argument("--count", metavar="N", help="fall silent after so many aggregated trades")
     parser.add_argument(
         "--seed", metavar="N", help="same ids and prices in every run; without it the market goes on by the clock"
@@ -105,8 +113,19 @@ def _print_ready(exchange: Exchange, *, as_json: bool) -> None:
     symbols, kinds = len(exchange.market.instruments()), exchange.market.stream_kinds()
     print(f"Simulated Binance ({exchange.market.venue}), {symbols} symbol{'' if symbols == 1 else 's'}. Stop it with Ctrl-C.")
     print(f"  WebSocket  {exchange.ws_url}/stream?streams=<symbol>@{kinds[0]}")
-    print(f"  Streams    {', '.join(f'<symbol>@{kind}' for kind in kinds)}")
+    for line in stream_lines(kinds):
+        print(line)
     print(f"  REST       {exchange.rest_url}", flush=True)
+
+
+def stream_lines(kinds: Sequence[str]) -> list[str]:
+    """What can be subscribed to: the streams of one symbol, then those of all symbols."""
+    from k2.simulator.streams import in_short  # noqa: PLC0415 - as above: other commands do without the simulator
+
+    own = [f"<symbol>@{kind}" for kind in in_short(kind for kind in kinds if not kind.startswith("!"))]
+    texts = {"Streams": ", ".join(own), "All": ", ".join(kind for kind in kinds if kind.startswith("!"))}
+    wrapped = textwrap.TextWrapper(_WIDTH, subsequent_indent=" " * 13, break_long_words=False, break_on_hyphens=False)
+    return [line for label, text in texts.items() if text for line in wrapped.wrap(f"  {label:<11}{text}")]
 
 
 def _print_summary(exchange: Exchange, *, as_json: bool) -> None:

@@ -57,7 +57,7 @@ class Exchange:
         self.exhausted = asyncio.Event()
         self._begun, self._readers_changed = asyncio.Event(), asyncio.Event()
         self._hub = Hub(self.options, self._on_subscribed)
-        self._injector = Injector(self._hub, market.venue)
+        self._injector = Injector(self._hub, market)
         self._rest = Rest(market, self._hub, self._injector, self.options.weight_per_minute)
         self._accepted = 0
         self._runner: web.AppRunner | None = None

@@ -12,6 +12,8 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from k2.simulator.market import TRADE_KINDS
+
 Target = Literal["websocket", "rest", "both"]
 
 
@@ -47,7 +49,8 @@ class Garbage(Struct, frozen=True, tag_field="kind", tag="garbage"):
     The named ones come in the envelope of combined connections, whatever the framing of the connection.
 
     Args:
-        stream: The stream they pretend to belong to; by default the connection's first stream of trades.
+        stream: The stream they pretend to belong to; by default the connection's first stream of trades. Some names fit some
+            streams only, as not every event has a price or an id: without `names` those that fit are sent.
         frames: Sent as they are, as text. Base64 in JSON.
     """
 
@@ -80,24 +83,56 @@ class Shutdown(Struct, frozen=True, tag_field="kind", tag="shutdown"):
 
 class Skip(Struct, frozen=True, tag_field="kind", tag="skip"):
     """
-    Do not send the next `count` trades and the next `count` aggregated trades of a symbol.
+    Do not send the next `count` frames of streams of a symbol: of its trades and its aggregated trades, unless told others.
 
     Args:
-        on_rest: Whether REST has them: True for frames that were lost, False for ids that never existed.
+        on_rest: Whether REST has the trades: True for frames that were lost, False for ids that never existed.
+        kinds: What the streams have behind the `@`, as "kline_1m" or "depth@100ms".
     """
 
     symbol: str
     count: int = 1
     on_rest: bool = True
+    kinds: tuple[str, ...] = TRADE_KINDS
+
+
+class ListSymbol(Struct, frozen=True, tag_field="kind", tag="list_symbol"):
+    """Let a symbol trade from now on, a new one or one that was delisted: exchangeInfo has it, and its streams speak."""
+
+    symbol: str
+
+
+class Delist(Struct, frozen=True, tag_field="kind", tag="delist"):
+    """
+    Let a symbol trade no more: its streams fall silent.
+
+    Args:
+        listed: Whether exchangeInfo still has it, as halted (BREAK, and SETTLING on futures); without, it is gone from there.
+    """
+
+    symbol: str
+    listed: bool = True
 
 
 class Clear(Struct, frozen=True, tag_field="kind", tag="clear"):
-    """End every fault that lasts. Connections that were silenced stay as they are."""
+    """End every fault that lasts. Connections that were silenced stay as they are, and so does what is listed."""
 
 
-Fault = Close | Reset | Silence | Garbage | Refuse | AcceptAndDrop | Shutdown | Skip | Clear
+Fault = Close | Reset | Silence | Garbage | Refuse | AcceptAndDrop | Shutdown | Skip | ListSymbol | Delist | Clear
 
-KINDS = ("close", "reset", "silence", "garbage", "refuse", "accept_and_drop", "shutdown", "skip", "clear")
+KINDS = (
+    "close",
+    "reset",
+    "silence",
+    "garbage",
+    "refuse",
+    "accept_and_drop",
+    "shutdown",
+    "skip",
+    "list_symbol",
+    "delist",
+    "clear",
+)
 
 _decoder: msgspec.json.Decoder[Fault] = msgspec.json.Decoder(Fault)
 

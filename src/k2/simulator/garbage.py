@@ -1,64 +1,76 @@
-"""Frames that no honest exchange would send, by name. Each is a valid trade with one thing wrong."""
+"""Frames that no honest exchange would send, by name. Each is a valid event of its stream with one thing wrong."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from k2.simulator.framing import BINARY, TEXT
-from k2.simulator.market import TradeKind, Venue
-from k2.simulator.rendering import RENDERERS, Trade
+from k2.simulator.samples import sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from k2.simulator.market import Venue
+
 _INT64_MAX = 2**63 - 1
 _FAR_FUTURE_MS = 32_503_680_000_000  # the year 3000
+_ABSENT = object()
+
+Path = tuple[str | int, ...]
 
 
-def _trade(venue: Venue, stream: str, event_at_ms: int) -> dict[str, Any]:
-    """A well-formed event for `stream`. Its id is 1, which no stream in use is near."""
-    symbol, _, kind = stream.partition("@")
-    known: TradeKind = "trade" if kind == "trade" else "aggTrade"
-    event = RENDERERS[venue, known](Trade(symbol.upper(), 1, "1.00000000", "1.00000000", 1, 1, event_at_ms, event_at_ms, False))
-    return json.loads(event)  # type: ignore[no-any-return]
+class _Fields(NamedTuple):
+    """Where an event has what garbage spoils; None where it has nothing of the kind. Numbers are ids, or counts without any."""
+
+    price: Path | None = None
+    symbol: Path | None = ("s",)
+    time: Path | None = None
+    number: Path | None = None
+    flag: Path | None = None
 
 
-def _with(**fields: object) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    return lambda event: {**event, **fields}
+# By a part of the stream's kind; the first that fits. The last fits all: they are trades.
+_FIELDS: dict[str, _Fields] = {
+    "kline_": _Fields(("k", "c"), ("s",), ("k", "t"), ("k", "n"), ("k", "x")),
+    "bookTicker": _Fields(("b",), ("s",), ("T",), ("u",)),
+    "miniTicker": _Fields(("c",), ("s",), ("E",)),
+    "ticker": _Fields(("c",), ("s",), ("C",), ("n",)),
+    "depth": _Fields(("b", 0, 0), ("s",), ("E",), ("u",)),
+    "markPrice": _Fields(("p",), ("s",), ("E",)),
+    "forceOrder": _Fields(("o", "p"), ("o", "s"), ("o", "T")),
+    "avgPrice": _Fields(("w",), ("s",), ("T",)),
+    "referencePrice": _Fields(("r",), ("s",), ("t",)),
+    "aggTrade": _Fields(("p",), ("s",), ("T",), ("a",), ("m",)),
+    "": _Fields(("p",), ("s",), ("T",), ("t",), ("m",)),
+}
+_SPOT_TOP = _Fields(("bids", 0, 0), None, None, ("lastUpdateId",))
 
-
-def _id(value: object) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    return lambda event: {**event, ("a" if event["e"] == "aggTrade" else "t"): value}
-
-
-def _without(name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    return lambda event: {key: value for key, value in event.items() if key != name}
-
-
-_EVENTS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    "missing_price": _without("p"),
-    "missing_symbol": _without("s"),
-    "missing_time": _without("T"),
-    "empty_object": lambda _event: {},
-    "price_as_number": _with(p=1.5),
-    "price_null": _with(p=None),
-    "side_as_text": _with(m="true"),
-    "id_as_text": _id("1"),
-    "id_as_fraction": _id(1.5),
-    "id_huge": _id(_INT64_MAX + 1),
-    "id_negative": _id(-1),
-    "price_nan": _with(p="NaN"),
-    "price_infinite": _with(p="Infinity"),
-    "price_empty": _with(p=""),
-    "price_exponent": _with(p="1E+30"),
-    "price_negative": _with(p="-1.00000000"),
-    "price_nine_decimals": _with(p="1.000000001"),
-    "price_39_digits": _with(p="1" * 31 + ".00000001"),
-    "time_zero": _with(T=0),
-    "time_far_future": _with(T=_FAR_FUTURE_MS),
-    "time_huge": _with(T=10**30),
-    "symbol_of_another": _with(s="NOTTHISONE"),
+# What is spoilt, and the value it gets.
+_EVENTS: dict[str, tuple[str, object]] = {
+    "missing_price": ("price", _ABSENT),
+    "missing_symbol": ("symbol", _ABSENT),
+    "missing_time": ("time", _ABSENT),
+    "empty_object": ("event", {}),
+    "price_as_number": ("price", 1.5),
+    "price_null": ("price", None),
+    "side_as_text": ("flag", "true"),
+    "id_as_text": ("number", "1"),
+    "id_as_fraction": ("number", 1.5),
+    "id_huge": ("number", _INT64_MAX + 1),
+    "id_negative": ("number", -1),
+    "price_nan": ("price", "NaN"),
+    "price_infinite": ("price", "Infinity"),
+    "price_empty": ("price", ""),
+    "price_exponent": ("price", "1E+30"),
+    "price_negative": ("price", "-1.00000000"),
+    "price_nine_decimals": ("price", "1.000000001"),
+    "price_39_digits": ("price", "1" * 31 + ".00000001"),
+    "time_zero": ("time", 0),
+    "time_far_future": ("time", _FAR_FUTURE_MS),
+    "time_huge": ("time", 10**30),
+    "symbol_of_another": ("symbol", "NOTTHISONE"),
 }
 _ENVELOPES: dict[str, Callable[[str, str], bytes]] = {
     "not_json": lambda _stream, _event: b"garbage",
@@ -76,20 +88,79 @@ _ENVELOPES: dict[str, Callable[[str, str], bytes]] = {
 NAMES = (*_ENVELOPES, *_EVENTS)
 
 
+def names_for(venue: Venue, stream: str) -> tuple[str, ...]:
+    """The garbage that is garbage on a stream: it has the field that is spoilt, and what it gets is no value of it."""
+    event = sample(venue, stream, 0)
+    return tuple(name for name in NAMES if _fits(name, stream, event))
+
+
 def frame(name: str, venue: Venue, stream: str, event_at_ms: int) -> tuple[bytes, int]:
     """
     The bytes of a malformed frame and the opcode it travels under.
 
     Raises:
+        ValueError: the garbage does not fit the stream.
         KeyError: no garbage has this name.
     """
-    event = _trade(venue, stream, event_at_ms)
+    event = sample(venue, stream, event_at_ms)
+    if not _fits(name, stream, event):
+        raise ValueError(f"garbage {name} does not fit {stream}; its events have no such field")
+    if name in _ENVELOPES:
+        return _ENVELOPES[name](stream, _compact(event)), BINARY if name == "binary" else TEXT
+    return _envelope(stream, _compact(_spoilt(name, stream, event))), TEXT
+
+
+def _fits(name: str, stream: str, event: Any) -> bool:
     if name in _EVENTS:
-        return _envelope(stream, _compact(_EVENTS[name](event))), TEXT
-    return _ENVELOPES[name](stream, _compact(event)), BINARY if name == "binary" else TEXT
+        return _place(name, stream, event) is not None and not (name == "price_null" and "referencePrice" in stream)
+    if name == "data_array":
+        return not isinstance(event, list)
+    return name != "not_utf8" or '"s":"' in _compact(event)
 
 
-def _compact(event: dict[str, Any]) -> str:
+def _spoilt(name: str, stream: str, event: Any) -> Any:
+    value = _EVENTS[name][1]
+    place = _place(name, stream, event)
+    if not place:
+        return value
+    spoilt = deepcopy(event)
+    parent, last = _at(spoilt, place[:-1]), place[-1]
+    if value is _ABSENT:
+        del parent[last]
+    else:
+        parent[last] = value
+    return spoilt
+
+
+def _place(name: str, stream: str, event: Any) -> Path | None:
+    """Where the event has what the garbage spoils: nowhere is None, and everything is the empty path."""
+    within: Path = (0,) if isinstance(event, list) else ()
+    field = _EVENTS[name][0]
+    if field == "event":
+        return within
+    path: Path | None = getattr(_fields_of(stream, event), field)
+    if path is None:
+        return None
+    try:
+        _at(event, (*within, *path))
+    except (KeyError, IndexError):
+        return None
+    return (*within, *path)
+
+
+def _fields_of(stream: str, event: Any) -> _Fields:
+    if isinstance(event, dict) and "lastUpdateId" in event:
+        return _SPOT_TOP
+    return next(fields for part, fields in _FIELDS.items() if part in stream)
+
+
+def _at(event: Any, path: Path) -> Any:
+    for step in path:
+        event = event[step]
+    return event
+
+
+def _compact(event: Any) -> str:
     return json.dumps(event, separators=(",", ":"))
 
 

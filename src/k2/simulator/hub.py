@@ -11,7 +11,7 @@ from k2.simulator.recording import trade_id
 from k2.simulator.streams import delivers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Collection
 
     from k2.simulator.connection import Connection
     from k2.simulator.market import Frame
@@ -42,7 +42,7 @@ class Hub:
         self._sent_on_closed: Counter[str] = Counter()
 
     @property
-    def wanted(self) -> Container[str]:
+    def wanted(self) -> Collection[str]:
         """Streams that somebody is subscribed to."""
         return self._subscribers.keys()
 
@@ -100,8 +100,8 @@ class Hub:
         if rule is None:
             return False
         self.withheld_frames[frame.stream] += 1
-        if rule.hidden_from_rest:
-            self.hidden_ids.setdefault(frame.stream, set()).add(trade_id(frame))
+        if rule.hidden_from_rest and (hidden := trade_id(frame)) >= 0:
+            self.hidden_ids.setdefault(frame.stream, set()).add(hidden)
         if rule.remaining is not None:
             rule.remaining -= 1
             if not rule.remaining:

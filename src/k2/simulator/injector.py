@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from k2.simulator.connection import Connection
     from k2.simulator.hub import Hub
-    from k2.simulator.market import Venue
+    from k2.simulator.market import Market
 
 
 class _Standing(Struct):
@@ -43,9 +43,9 @@ class Injector:
         garbage_sent: Malformed frames sent, by name ("given" for those handed in).
     """
 
-    def __init__(self, hub: Hub, venue: Venue) -> None:
+    def __init__(self, hub: Hub, market: Market) -> None:
         self.garbage_sent: Counter[str] = Counter()
-        self._hub, self._venue = hub, venue
+        self._hub, self._market = hub, market
         self._refusals: list[_Standing] = []
         self._drops: list[_Standing] = []
         self._closing: set[asyncio.Task[None]] = set()
@@ -58,6 +58,8 @@ class Injector:
             faults.AcceptAndDrop: self._accept_and_drop,
             faults.Shutdown: self._shutdown,
             faults.Skip: self._skip,
+            faults.ListSymbol: self._list_symbol,
+            faults.Delist: self._delist,
             faults.Clear: self._clear,
         }
 
@@ -110,11 +112,11 @@ class Injector:
         unknown = [name for name in fault.names if name not in garbage.NAMES]
         if unknown:
             raise ValueError(f"no garbage is named {', '.join(unknown)}; known: {', '.join(garbage.NAMES)}")
-        names = fault.names or (() if fault.frames else garbage.NAMES)
+        venue = self._market.venue
         for connection in self._struck(fault.connection):
             stream = fault.stream or _trade_stream(connection)
-            for name in names:
-                payload, opcode = garbage.frame(name, self._venue, stream, int(time.time() * 1_000))
+            for name in fault.names or (() if fault.frames else garbage.names_for(venue, stream)):
+                payload, opcode = garbage.frame(name, venue, stream, int(time.time() * 1_000))
                 self.garbage_sent[name] += connection.send([payload], opcode)
             self.garbage_sent["given"] += len(fault.frames) * connection.send(fault.frames)
 
@@ -137,8 +139,14 @@ class Injector:
     async def _skip(self, fault: faults.Skip) -> None:
         if fault.count < 1:
             raise ValueError(f"count is {fault.count}, but at least one id must be skipped")
-        for kind in TRADE_KINDS:
+        for kind in fault.kinds:
             self._hub.withheld[f"{fault.symbol.lower()}@{kind}"] = Withheld(fault.count, hidden_from_rest=not fault.on_rest)
+
+    async def _list_symbol(self, fault: faults.ListSymbol) -> None:
+        self._market.list_symbol(fault.symbol)
+
+    async def _delist(self, fault: faults.Delist) -> None:
+        self._market.delist(fault.symbol, listed=fault.listed)
 
     async def _clear(self, _fault: faults.Clear) -> None:
         self._refusals.clear()

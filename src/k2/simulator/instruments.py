@@ -68,6 +68,7 @@ _USDM_LEVELS = {
     "BTCUSDT": _Level(61_800.30, 2, 3, 12),
     "ETHUSDT": _Level(2_684.51, 2, 3, 150),
     "BNBUSDT": _Level(517.45, 2, 2, 90),
+    "BTCUSD_PERP": _Level(61_810.5, 1, 0, 110),  # COIN-M: a contract of 100 USD, seen in the streams of all symbols
 }
 _LEVELS = {"spot": _SPOT_LEVELS, "usdm": _USDM_LEVELS}
 _STEP_SHARE = 2e-6  # one step of the walk moves a price by this share of itself, or by one tick where that is more
@@ -104,6 +105,11 @@ def decimal_text(value: int, decimals: int) -> str:
         return str(value)
     whole, fraction = divmod(value, 10**decimals)
     return f"{whole}.{fraction:0{decimals}d}"
+
+
+def signed_text(value: int, decimals: int) -> str:
+    """The same for integers below 0 too."""
+    return f"-{decimal_text(-value, decimals)}" if value < 0 else decimal_text(value, decimals)
 
 
 def _printed(level: _Level, venue: Venue) -> tuple[int, int]:

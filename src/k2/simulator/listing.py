@@ -26,13 +26,13 @@ def exchange_info(venue: Venue, instruments: Sequence[Instrument], now_ms: int, 
 def _spot_symbol(instrument: Instrument) -> dict[str, object]:
     return {
         "symbol": instrument.symbol,
-        "status": "TRADING",
+        "status": instrument.status,
         "baseAsset": instrument.base_asset,
         "baseAssetPrecision": 8,
         "quoteAsset": instrument.quote_asset,
         "quotePrecision": 8,
         "quoteAssetPrecision": 8,
-        "isSpotTradingAllowed": True,
+        "isSpotTradingAllowed": instrument.status == "TRADING",
         "filters": _filters(instrument),
     }
 
@@ -42,7 +42,7 @@ def _usdm_symbol(instrument: Instrument) -> dict[str, object]:
         "symbol": instrument.symbol,
         "pair": instrument.symbol.partition("_")[0],
         "contractType": "PERPETUAL",
-        "status": "TRADING",
+        "status": instrument.status,
         "baseAsset": instrument.base_asset,
         "quoteAsset": instrument.quote_asset,
         "marginAsset": instrument.quote_asset,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
 Venue = Literal["spot", "usdm"]
 TradeKind = Literal["aggTrade", "trade"]
@@ -40,6 +40,7 @@ class Instrument(Struct, frozen=True):
     quote_asset: str
     tick_size: str = "0.00000001"
     lot_size: str = "0.00000001"
+    status: str = "TRADING"
 
 
 class PastTrade(Struct, frozen=True):
@@ -63,6 +64,16 @@ class Window(Struct, frozen=True):
     end_ms: int | None = None
 
 
+class CandleWindow(Struct, frozen=True):
+    """Which candles REST was asked for: those that open within the bounds (inclusive); without any, the newest `limit`."""
+
+    interval: str
+    limit: int = 500
+    start_ms: int | None = None
+    end_ms: int | None = None
+    offset_ms: int = 0
+
+
 class Market(Protocol):
     """A source of frames. `now_s` is always the monotonic clock, `wall_ms` milliseconds since the Unix epoch."""
 
@@ -80,7 +91,7 @@ class Market(Protocol):
     def begin(self, now_s: float, wall_ms: int) -> None:
         """Start the market's clock. Only the first call counts, so that a market outlives its server."""
 
-    def pull(self, now_s: float, wanted: Container[str], limit: int) -> list[Frame]:
+    def pull(self, now_s: float, wanted: Collection[str], limit: int) -> list[Frame]:
         """Issue what is due, in order, `limit` events at most. Streams outside `wanted` may be left out."""
 
     def idle_s(self, now_s: float) -> float | None:
@@ -89,13 +100,35 @@ class Market(Protocol):
     def instruments(self) -> Mapping[str, Instrument]: ...
 
     def stream_kinds(self) -> Sequence[str]:
-        """What it has streams of: their names behind the `@`, trades first."""
+        """What it has streams of, trades first: their names behind the `@`, and the whole names of those of all symbols."""
 
     def history(self, kind: TradeKind, symbol: str, window: Window) -> list[PastTrade]:
         """Issued trades by ascending id."""
 
-    def depth(self, symbol: str) -> bytes | None:
-        """The order book as REST answers it, or None."""
+    def klines(self, symbol: str, window: CandleWindow) -> list[list[object]]:
+        """Candles by ascending time, each as REST lists it."""
+
+    def depth(self, symbol: str, limit: int) -> bytes | None:
+        """The order book as REST answers it, `limit` levels a side at most, or None."""
+
+    def list_symbol(self, symbol: str) -> None:
+        """
+        Let a symbol trade from now on.
+
+        Raises:
+            ValueError: it is trading already, or the market cannot have it.
+        """
+
+    def delist(self, symbol: str, *, listed: bool = True) -> None:
+        """
+        Let a symbol's streams fall silent.
+
+        Args:
+            listed: Whether exchangeInfo still has it, with the status of a halted symbol.
+
+        Raises:
+            ValueError: it is not trading, or the market cannot do without it.
+        """
 
 
 def select(count: int, id_at: Callable[[int], int], time_at: Callable[[int], int], window: Window) -> range:

@@ -22,7 +22,7 @@ _DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT")
 _DEFAULT_RATE = 100.0
 _MAX_PORT = 65_535
 _INT64_MAX = 2**63 - 1
-_GENERATED_ONLY = ("symbols", "rate", "seed", "count", "first_id")
+_GENERATED_ONLY = ("symbols", "rate", "event_rate", "seed", "count", "first_id")
 _RECORDING_ONLY = ("speed", "times")
 _VENUES: tuple[Venue, ...] = ("spot", "usdm")
 _TIMES: tuple[recorded.Times, ...] = ("original", "now")
@@ -125,16 +125,18 @@ def _recorded(check: _Check, venue: Venue | None) -> Market | None:
 
 def _generated(check: _Check, venue: Venue | None) -> Market | None:
     rate = check.pace("rate", _DEFAULT_RATE)
+    event_rate = check.number("event_rate", above=0.0)
     count, seed, first_id = check.integer("count", 1), check.integer("seed", 0), check.integer("first_id", 0)
     symbols = tuple(dict.fromkeys(symbol.upper() for symbol in check.values.get("symbols") or _DEFAULT_SYMBOLS))
     if check.faults:
         return None
-    repeatable = rate is None or any(given is not None for given in (count, seed, first_id))
+    repeatable = rate is None or any(given is not None for given in (event_rate, count, seed, first_id))
     return generated.GeneratedMarket(
         generated.GeneratedOptions(
             symbols=symbols,
             venue=venue or "spot",
             rate=rate,
+            event_rate=event_rate,
             count=count,
             seed=1 if seed is None else seed,
             first_ids=first_id,

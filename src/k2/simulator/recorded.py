@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from msgspec import Struct
 
 from k2.simulator.instruments import assets
-from k2.simulator.market import TRADE_KINDS, Frame, Instrument, PastTrade, TradeKind, Venue, Window, select
+from k2.simulator.market import TRADE_KINDS, CandleWindow, Frame, Instrument, PastTrade, TradeKind, Venue, Window, select
+from k2.simulator.moving import moved, moved_snapshot
+from k2.simulator.streams import kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from k2.simulator.recording import RecordedFrame, Recording
 
 Times = Literal["original", "now"]
-
-_TIME = re.compile(rb'"([ET])":(\d{13})(?!\d)')
-_KLINE_TIME = re.compile(rb'"([tT])":(\d{13})(?!\d)')
-_EVENT_TIME = re.compile(rb'"(E)":(\d{13})(?!\d)')
-_INTERVAL_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 
 
 class RecordedMarket:
@@ -64,7 +60,7 @@ class RecordedMarket:
         if self._began_s is None:
             self._began_s, self._shift_ms = now_s, wall_ms - self.recording.first_event_ms
 
-    def pull(self, now_s: float, wanted: Container[str], limit: int) -> list[Frame]:  # noqa: ARG002 - all are issued
+    def pull(self, now_s: float, wanted: Collection[str], limit: int) -> list[Frame]:  # noqa: ARG002 - all are issued
         age_s = self._age_s(now_s)
         first, end = self._issued, min(self._issued + limit, len(self.recording.frames))
         frames = []
@@ -86,20 +82,30 @@ class RecordedMarket:
         return {symbol: Instrument(symbol, *assets(symbol, self._quotes)) for symbol in self.recording.symbols}
 
     def stream_kinds(self) -> Sequence[str]:
-        kinds = dict.fromkeys(stream.partition("@")[2] for stream in self.recording.streams if "@" in stream)
+        kinds = dict.fromkeys(kind_of(stream) for stream in self.recording.streams)
         return sorted(kinds, key=lambda kind: kind not in TRADE_KINDS)
 
     def history(self, kind: TradeKind, symbol: str, window: Window) -> list[PastTrade]:
         past = self._past.get(f"{symbol.lower()}@{kind}")
         return past.find(window) if past else []
 
-    def depth(self, symbol: str) -> bytes | None:
-        return self.recording.snapshots.get(symbol)
+    def klines(self, symbol: str, window: CandleWindow) -> list[list[object]]:  # noqa: ARG002 - none are made up
+        return []
+
+    def depth(self, symbol: str, limit: int) -> bytes | None:  # noqa: ARG002 - as it was recorded
+        snapshot = self.recording.snapshots.get(symbol)
+        return snapshot if snapshot is None or self._times == "original" else moved_snapshot(snapshot, round(self._shift_ms))
+
+    def list_symbol(self, symbol: str) -> None:
+        raise ValueError(f"symbol {symbol}: the symbols of a recording cannot change")
+
+    def delist(self, symbol: str, *, listed: bool = True) -> None:  # noqa: ARG002 - the port's signature
+        raise ValueError(f"symbol {symbol}: the symbols of a recording cannot change")
 
     def _issue(self, recorded: RecordedFrame, due_s: float) -> Frame:
         frame = recorded.frame
         if self._times == "now":
-            frame = _shifted(frame, round(self._shift_ms + (due_s - recorded.offset_s) * 1_000))
+            frame = moved(frame, round(self._shift_ms + (due_s - recorded.offset_s) * 1_000))
         if recorded.trade_id >= 0:
             self._past.setdefault(frame.stream, _Past()).add(recorded.trade_id, frame)
         return frame
@@ -145,21 +151,3 @@ class _Past:
 def _past(trade_id: int, t: _PrintedTrade) -> PastTrade:
     first, last = (t.f, t.l) if t.f >= 0 else (trade_id, trade_id)
     return PastTrade(trade_id, t.p, t.q, first, last, t.T, t.m)
-
-
-def _shifted(frame: Frame, by_ms: int) -> Frame:
-    """
-    The frame with its event times moved.
-
-    The bounds of a candle move by whole intervals, so that they stay bounds.
-    """
-    interval = frame.stream.partition("@kline_")[2]
-    if not interval:
-        return frame._replace(combined=_moved(_TIME, frame.combined, by_ms))
-    unit_ms = _INTERVAL_MS.get(interval[-1], _INTERVAL_MS["m"]) * int(interval[:-1] or 1)
-    bounds_moved = _moved(_KLINE_TIME, frame.combined, by_ms // unit_ms * unit_ms)
-    return frame._replace(combined=_moved(_EVENT_TIME, bounds_moved, by_ms))
-
-
-def _moved(pattern: re.Pattern[bytes], text: bytes, by_ms: int) -> bytes:
-    return pattern.sub(lambda found: b'"%b":%d' % (found[1], int(found[2]) + by_ms), text)

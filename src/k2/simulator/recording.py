@@ -9,7 +9,6 @@ Frames stay the bytes that were received. What is neither a frame nor a snapshot
 
 from __future__ import annotations
 
-import gzip
 import re
 import zlib
 from typing import TYPE_CHECKING
@@ -104,10 +103,20 @@ def load(path: Path, venue: Venue | None = None, *, option: str = "--recording")
 def _bytes_of(path: Path, option: str) -> bytes:
     try:
         content = path.read_bytes()
-        return gzip.decompress(content) if content.startswith(_GZIP_MAGIC) else content
-    except (OSError, EOFError, zlib.error) as error:
+        return _unpacked(content) if content.startswith(_GZIP_MAGIC) else content
+    except (OSError, zlib.error) as error:
         why = getattr(error, "strerror", None) or error
         raise ConfigurationError(f"{option} {path}: cannot be read: {why}") from error
+
+
+def _unpacked(content: bytes) -> bytes:
+    """What a file of gzip members holds. One that was torn off is read as far as it goes: its writer was killed."""
+    text = bytearray()
+    while content.startswith(_GZIP_MAGIC):
+        member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        text += member.decompress(content)
+        content = member.unused_data
+    return bytes(text)
 
 
 def _parse(line: bytes) -> _Line | None:

@@ -19,6 +19,18 @@ from msgspec import Struct
 from k2.simulator import weight
 from k2.simulator.listing import exchange_info
 from k2.simulator.market import PastTrade, TradeKind, Venue, Window
+from k2.simulator.rest_query import (
+    DEPTH_LIMITS,
+    RestError,
+    asked_limit,
+    candle_window,
+    check_usdm_window,
+    depth_limit,
+    mandatory,
+    symbol_list,
+    trade_limit,
+    trade_window,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,8 +41,6 @@ if TYPE_CHECKING:
     from k2.simulator.market import Market
 
 PREFIXES: dict[Venue, str] = {"spot": "/api/v3", "usdm": "/fapi/v1"}
-_DEFAULT_LIMIT, _MAX_LIMIT = 500, 1_000
-_HOUR_MS = 3_600_000
 _REMEMBERED = 10_000
 _TOO_MANY = (-1003, "Too many requests; please wait.")
 _REFUSALS = {
@@ -39,14 +49,6 @@ _REFUSALS = {
     451: (0, "Service unavailable from a restricted location."),
 }
 _EMPTY_BOOK = b'{"lastUpdateId":0,"bids":[],"asks":[]}'
-
-
-class RestError(Exception):
-    """A refusal with the exchange's own code and text."""
-
-    def __init__(self, code: int, text: str, status: int = 400) -> None:
-        super().__init__(text)
-        self.code, self.status = code, status
 
 
 class RestRequest(Struct, frozen=True):
@@ -58,15 +60,11 @@ class RestRequest(Struct, frozen=True):
 
 
 class _Endpoint(Struct, frozen=True):
-    """A path below the prefix, its weight on either market, and what makes its answer."""
+    """A path below the prefix, what makes its answer, and what a request of it weighs."""
 
     name: str
-    spot_weight: int
-    usdm_weight: int
     answer: Callable[[web.Request], bytes]
-
-    def weight(self, venue: Venue) -> int:
-        return self.spot_weight if venue == "spot" else self.usdm_weight
+    weight: Callable[[Mapping[str, str]], int]
 
 
 class Rest:
@@ -88,13 +86,14 @@ class Rest:
 
     def _endpoints(self) -> list[_Endpoint]:
         return [
-            _Endpoint("ping", 1, 1, lambda _request: b"{}"),
-            _Endpoint("time", 1, 1, lambda _request: msgspec.json.encode({"serverTime": _wall_ms()})),
-            _Endpoint("exchangeInfo", 20, 1, self._exchange_info),
-            _Endpoint("aggTrades", 4, 20, self._agg_trades),
-            _Endpoint("historicalTrades", 25, 200, self._historical_trades),
-            _Endpoint("trades", 25, 5, self._recent_trades),
-            _Endpoint("depth", 0, 0, self._depth),
+            _Endpoint("ping", lambda _request: b"{}", self._flat(1, 1)),
+            _Endpoint("time", lambda _request: msgspec.json.encode({"serverTime": _wall_ms()}), self._flat(1, 1)),
+            _Endpoint("exchangeInfo", self._exchange_info, self._flat(20, 1)),
+            _Endpoint("aggTrades", self._agg_trades, self._flat(4, 20)),
+            _Endpoint("historicalTrades", self._historical_trades, self._flat(25, 200)),
+            _Endpoint("trades", self._recent_trades, self._flat(25, 5)),
+            _Endpoint("klines", self._klines, self._of_klines),
+            _Endpoint("depth", self._depth, self._of_depth),
         ]
 
     def _handler(self, endpoint: _Endpoint) -> Callable[[web.Request], Any]:
@@ -108,7 +107,7 @@ class Rest:
     def _respond(self, endpoint: _Endpoint, request: web.Request) -> web.Response:
         if refusal := self._injector.refusal("rest"):
             return refused(refusal)
-        wait_s = self.weight.charge(self._weight_of(endpoint, request), time.time())
+        wait_s = self.weight.charge(endpoint.weight(request.query), time.time())
         headers = {weight.HEADER: str(self.weight.used)}
         if wait_s is not None:
             return _refusal(RestError(*_TOO_MANY, 429), {**headers, "Retry-After": str(wait_s)})
@@ -117,11 +116,14 @@ class Rest:
         except RestError as error:
             return _refusal(error, headers)
 
-    def _weight_of(self, endpoint: _Endpoint, request: web.Request) -> int:
-        if endpoint.name != "depth":
-            return endpoint.weight(self._market.venue)
-        levels = request.query.get("limit", "")
-        return weight.of_depth(self._market.venue, int(levels) if levels.isdecimal() else _DEFAULT_LIMIT)
+    def _flat(self, spot: int, usdm: int) -> Callable[[Mapping[str, str]], int]:
+        return lambda _query: spot if self._market.venue == "spot" else usdm
+
+    def _of_klines(self, query: Mapping[str, str]) -> int:
+        return weight.of_klines(self._market.venue, asked_limit(query))
+
+    def _of_depth(self, query: Mapping[str, str]) -> int:
+        return weight.of_depth(self._market.venue, asked_limit(query, DEPTH_LIMITS[self._market.venue]))
 
     def _exchange_info(self, request: web.Request) -> bytes:
         symbols = self._asked_symbols(request.query) if self._market.venue == "spot" else None
@@ -132,29 +134,34 @@ class Rest:
     def _asked_symbols(self, query: Mapping[str, str]) -> list[str] | None:
         if "symbol" in query and "symbols" in query:
             raise RestError(-1128, "Combination of optional parameters invalid.")
-        symbols = [query["symbol"]] if "symbol" in query else _symbol_list(query["symbols"]) if "symbols" in query else None
+        symbols = [query["symbol"]] if "symbol" in query else symbol_list(query["symbols"]) if "symbols" in query else None
         if symbols is not None and not set(symbols) <= set(self._market.instruments()):
             raise RestError(-1121, "Invalid symbol.")
         return symbols
 
     def _agg_trades(self, request: web.Request) -> bytes:
-        window = _window(request.query)
+        window = trade_window(request.query)
         if self._market.venue == "usdm":
-            _check_usdm_window(window)
+            check_usdm_window(window)
         return msgspec.json.encode([self._agg_trade(t) for t in self._issued("aggTrade", request, window)])
 
     def _historical_trades(self, request: web.Request) -> bytes:
         if self._market.venue == "usdm" and not request.headers.get("X-MBX-APIKEY"):
             raise RestError(-2014, "API-key format invalid.", 401)
-        window = _window({name: value for name, value in request.query.items() if name in {"limit", "fromId"}})
+        window = trade_window({name: value for name, value in request.query.items() if name in {"limit", "fromId"}})
         return msgspec.json.encode([self._trade(t) for t in self._issued("trade", request, window)])
 
     def _recent_trades(self, request: web.Request) -> bytes:
-        window = Window(limit=_limit(request.query))
+        window = Window(limit=trade_limit(request.query))
         return msgspec.json.encode([self._trade(t) for t in self._issued("trade", request, window)])
 
+    def _klines(self, request: web.Request) -> bytes:
+        symbol, window = self._symbol(request.query), candle_window(request.query, self._market.venue)
+        return msgspec.json.encode(self._market.klines(symbol, window))
+
     def _depth(self, request: web.Request) -> bytes:
-        return self._market.depth(self._symbol(request.query)) or _EMPTY_BOOK
+        symbol, limit = self._symbol(request.query), depth_limit(request.query, self._market.venue)
+        return self._market.depth(symbol, limit) or _EMPTY_BOOK
 
     def _issued(self, kind: TradeKind, request: web.Request, window: Window) -> list[PastTrade]:
         symbol = self._symbol(request.query)
@@ -162,9 +169,7 @@ class Rest:
         return [trade for trade in self._market.history(kind, symbol, window) if trade.id not in hidden]
 
     def _symbol(self, query: Mapping[str, str]) -> str:
-        symbol = query.get("symbol", "")
-        if not symbol:
-            raise RestError(-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
+        symbol = mandatory(query, "symbol")
         if symbol not in self._market.instruments():
             raise RestError(-1121, "Invalid symbol.")
         return symbol
@@ -196,42 +201,6 @@ def refused(fault: Refuse) -> web.Response:
 def _refusal(error: RestError, headers: Mapping[str, str]) -> web.Response:
     body = msgspec.json.encode({"code": error.code, "msg": str(error)})
     return web.Response(status=error.status, body=body, content_type="application/json", headers=headers)
-
-
-def _symbol_list(text: str) -> list[str]:
-    try:
-        return msgspec.json.decode(text, type=list[str])
-    except msgspec.MsgspecError:
-        raise RestError(-1100, "Illegal characters found in parameter 'symbols'.") from None
-
-
-def _window(query: Mapping[str, str]) -> Window:
-    return Window(_limit(query), _integer(query, "fromId"), _integer(query, "startTime"), _integer(query, "endTime"))
-
-
-def _check_usdm_window(window: Window) -> None:
-    bounded = window.start_ms is not None or window.end_ms is not None
-    if window.from_id is not None and bounded:
-        raise RestError(-1128, "Combination of optional parameters invalid.")
-    if window.start_ms is not None and window.end_ms is not None and window.end_ms - window.start_ms > _HOUR_MS:
-        raise RestError(-1127, "More than 1 hours between startTime and endTime.")
-
-
-def _limit(query: Mapping[str, str]) -> int:
-    limit = _integer(query, "limit")
-    if limit is None:
-        return _DEFAULT_LIMIT
-    if not 1 <= limit <= _MAX_LIMIT:
-        raise RestError(-1130, "Data sent for parameter 'limit' is not valid.")
-    return limit
-
-
-def _integer(query: Mapping[str, str], name: str) -> int | None:
-    if name not in query:
-        return None
-    if not query[name].isdecimal():
-        raise RestError(-1100, f"Illegal characters found in parameter '{name}'; legal range is '^[0-9]{{1,20}}$'.")
-    return int(query[name])
 
 
 def _product(price: str, quantity: str) -> str:

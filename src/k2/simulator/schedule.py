@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _PERIOD = 1_024
 _MAX_MARKS = 100_000
+_REMEMBERED_COUNTS = 4_096
+_NO_LIMIT = 1 << 62
 
 
 class Schedule(Protocol):
@@ -27,6 +29,9 @@ class Schedule(Protocol):
     def due_s(self, number: int) -> float:
         """When event `number`, counted from 0, is or was due."""
 
+    def count_until(self, age_ms: int) -> int:
+        """How many events are due in whole milliseconds up to this one, that one included."""
+
 
 class PacedSchedule:
     """A given number of events per second, with the irregular spacing of independent arrivals."""
@@ -36,6 +41,7 @@ class PacedSchedule:
         scale = _PERIOD / sum(waits)
         self._arrivals = list(accumulate(wait * scale for wait in waits))
         self._per_second = per_second
+        self._counts: dict[int, int] = {}
 
     def due_count(self, age_s: float, already: int, limit: int) -> int:
         periods, within = divmod(age_s * self._per_second, _PERIOD)
@@ -45,6 +51,24 @@ class PacedSchedule:
     def due_s(self, number: int) -> float:
         periods, within = divmod(number, _PERIOD)
         return (periods * _PERIOD + self._arrivals[within]) / self._per_second
+
+    def count_until(self, age_ms: int) -> int:
+        if age_ms < 0:
+            return 0
+        if age_ms not in self._counts:
+            if len(self._counts) >= _REMEMBERED_COUNTS:
+                self._counts.clear()
+            self._counts[age_ms] = self._counted(age_ms)
+        return self._counts[age_ms]
+
+    def _counted(self, age_ms: int) -> int:
+        """The first event that is later; the guess may be wrong by what floating point loses."""
+        count = self.due_count((age_ms + 1) / 1_000, 0, _NO_LIMIT)
+        while int(self.due_s(count) * 1_000) <= age_ms:
+            count += 1
+        while count and int(self.due_s(count - 1) * 1_000) > age_ms:
+            count -= 1
+        return count
 
 
 class EagerSchedule:
@@ -65,3 +89,18 @@ class EagerSchedule:
         if not self._issued_s:
             return 0.0
         return self._issued_s[max(0, bisect_right(self._first_numbers, number) - 1)]
+
+    def count_until(self, age_ms: int) -> int:
+        later = bisect_right(self._issued_s, age_ms, key=lambda issued_s: int(issued_s * 1_000))
+        return self._first_numbers[later] if later < len(self._first_numbers) else _NO_LIMIT
+
+
+class UnhurriedSchedule:
+    """As many as asked for, at the times of a paced market: its clock is its own, and every run has the same times."""
+
+    def __init__(self, times: PacedSchedule) -> None:
+        self._times = times
+        self.due_s, self.count_until = times.due_s, times.count_until
+
+    def due_count(self, age_s: float, already: int, limit: int) -> int:  # noqa: ARG002 - whatever the wall's clock says
+        return already + limit

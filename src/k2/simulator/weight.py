@@ -12,6 +12,8 @@ PER_MINUTE: dict[Venue, int] = {"spot": 6_000, "usdm": 2_400}
 _MINUTE_S = 60
 _SPOT_DEPTH = ((100, 5), (500, 25), (1_000, 50), (5_000, 250))  # up to so many levels, weight
 _USDM_DEPTH = ((50, 2), (100, 5), (500, 10), (1_000, 20))
+_SPOT_KLINES = ((1_000, 2),)  # up to so many candles, weight
+_USDM_KLINES = ((99, 1), (499, 2), (1_000, 5), (1_500, 10))
 
 
 class Weight:
@@ -33,5 +35,13 @@ class Weight:
 
 def of_depth(venue: Venue, levels: int) -> int:
     """The weight of an order book with so many levels a side."""
-    table = _SPOT_DEPTH if venue == "spot" else _USDM_DEPTH
-    return next((weight for up_to, weight in table if levels <= up_to), table[-1][1])
+    return _of(_SPOT_DEPTH if venue == "spot" else _USDM_DEPTH, levels)
+
+
+def of_klines(venue: Venue, candles: int) -> int:
+    """The weight of so many candles."""
+    return _of(_SPOT_KLINES if venue == "spot" else _USDM_KLINES, candles)
+
+
+def _of(table: tuple[tuple[int, int], ...], asked: int) -> int:
+    return next((weight for up_to, weight in table if asked <= up_to), table[-1][1])

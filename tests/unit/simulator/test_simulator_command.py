@@ -63,7 +63,8 @@ async def test_the_command_speaks_to_people_too() -> None:
     out, err = await asyncio.wait_for(process.communicate(), 30)
     assert (process.returncode, err) == (0, b"")
     assert b"Simulated Binance (usdm), 3 symbols" in out
-    assert b"/stream?streams=<symbol>@aggTrade\n  Streams    <symbol>@aggTrade, <symbol>@trade\n" in out
+    assert b"/stream?streams=<symbol>@aggTrade\n  Streams    <symbol>@aggTrade, <symbol>@trade, <symbol>@bookTicker" in out
+    assert b"\n  All        !miniTicker@arr, !ticker@arr" in out
     assert b"Sent 0 frames over 0 connections." in out
 
 
@@ -110,6 +111,8 @@ def test_wrong_options_are_one_line_and_exit_code_2(capsys: pytest.CaptureFixtur
         ({"market": "coinm"}, "--market is 'coinm', but must be one of spot, usdm"),
         ({"rate": "0"}, "--rate is '0', but must be a number above 0, or max"),
         ({"rate": "nan"}, "--rate is 'nan', but must be a number above 0, or max"),
+        ({"event_rate": "0"}, "--event-rate is '0', but must be a number above 0"),
+        ({"recording": "/nonexistent", "event_rate": "1"}, "--event-rate is for a generated market only"),
         ({"count": "0"}, "--count is '0', but must be an integer from 1 to"),
         ({"seed": "-1"}, "--seed is '-1', but must be an integer from 0 to"),
         ({"first_id": "1.5"}, "--first-id is '1.5', but must be an integer"),
@@ -146,7 +149,8 @@ def test_options_become_a_plan(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "repeatable"), [({}, False), ({"seed": "4"}, True), ({"count": "5"}, True), ({"rate": "max"}, True)]
+    ("values", "repeatable"),
+    [({}, False), ({"seed": "4"}, True), ({"count": "5"}, True), ({"rate": "max"}, True), ({"event_rate": "1"}, True)],
 )
 def test_a_market_goes_on_by_the_clock_unless_it_is_to_be_repeated(values: dict[str, str], *, repeatable: bool) -> None:
     """Restarting the command continues the market; a seed begins it anew."""

@@ -11,7 +11,10 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from k2.simulator import faults, garbage
+from k2.simulator.catalogue import CATALOGUES
 from k2.simulator.market import Venue
+from k2.simulator.samples import sample
+from unit.simulator.listening import VENUES
 from unit.simulator.wire import ask, dial, ended, eventually, get, receive, small_market, stays_silent
 
 if TYPE_CHECKING:
@@ -155,10 +158,57 @@ async def test_a_shutdown_is_announced(serve: Serve, target: str, *, wrapped: bo
 @pytest.mark.parametrize("name", garbage.NAMES)
 def test_garbage_is_what_its_name_says(name: str, venue: Venue) -> None:
     """Each kind of garbage differs from the well-formed event, and is always the same."""
-    good = garbage._envelope("btcusdt@aggTrade", garbage._compact(garbage._trade(venue, "btcusdt@aggTrade", 5)))
+    good = garbage._envelope("btcusdt@aggTrade", garbage._compact(sample(venue, "btcusdt@aggTrade", 5)))
     payload, opcode = garbage.frame(name, venue, "btcusdt@aggTrade", 5)
     assert payload != good
     assert garbage.frame(name, venue, "btcusdt@aggTrade", 5) == (payload, opcode)
+
+
+@pytest.mark.parametrize(("venue", "kind"), [(venue, kind) for venue in VENUES for kind in CATALOGUES[venue].kinds])
+def test_every_stream_has_its_garbage(venue: Venue, kind: str) -> None:
+    """Each garbage that fits is other than the well-formed event; what does not fit is refused by name."""
+    stream = kind if kind.startswith("!") else f"btcusdt@{kind}"
+    good = garbage._envelope(stream, garbage._compact(sample(venue, stream, 5)))
+    fitting = garbage.names_for(venue, stream)
+    assert {"empty_object", "price_nan", "not_json", "truncated"} <= set(fitting)
+    assert good not in {garbage.frame(name, venue, stream, 5)[0] for name in fitting}
+    for name in set(garbage.NAMES) - set(fitting):
+        with pytest.raises(ValueError, match=f"garbage {name} does not fit"):
+            garbage.frame(name, venue, stream, 5)
+
+
+@pytest.mark.parametrize(
+    ("venue", "stream", "name", "spoilt"),
+    [
+        ("spot", "btcusdt@kline_1m", "price_nan", '"c":"NaN"'),
+        ("spot", "btcusdt@bookTicker", "price_negative", '"b":"-1.00000000"'),
+        ("spot", "btcusdt@depth@100ms", "price_empty", '"b":[["",'),
+        ("spot", "btcusdt@depth5", "id_as_text", '"lastUpdateId":"1"'),
+        ("usdm", "!miniTicker@arr", "price_as_number", '"c":1.5'),
+        ("usdm", "btcusdt@forceOrder", "time_zero", '"T":0'),
+    ],
+)
+def test_garbage_spoils_what_its_name_says(venue: Venue, stream: str, name: str, spoilt: str) -> None:
+    """Also where the field has another name than in a trade, or lies deeper."""
+    assert spoilt in garbage.frame(name, venue, stream, 0)[0].decode()
+
+
+@pytest.mark.parametrize("kind", ["kline_1m", "depth@100ms", "bookTicker", "!miniTicker@arr"])
+async def test_any_stream_can_be_silenced_and_skipped(serve: Serve, kind: str) -> None:
+    """Silence withholds all of its frames, Skip the next ones, and both are counted."""
+    stream = kind if kind.startswith("!") else f"btcusdt@{kind}"
+    exchange = await serve(small_market(rate=2_000.0, event_rate=20.0, count=None))
+    await exchange.inject(faults.Silence(streams=(stream,)))
+    async with dial(exchange, f"/stream?streams={stream}") as client:
+        assert await eventually(lambda: exchange.withheld[stream] >= 3)
+        assert exchange.sent[stream] == 0
+        await exchange.inject(faults.Clear())
+        await receive(client)
+        if not kind.startswith("!"):
+            withheld = exchange.withheld[stream]
+            await exchange.inject(faults.Skip("BTCUSDT", 2, kinds=(kind,), on_rest=False))
+            await receive(client, 20)
+            assert exchange.withheld[stream] == withheld + 2
 
 
 async def test_garbage_goes_out_as_it_is(serve: Serve) -> None:
@@ -203,7 +253,7 @@ async def _post(session: aiohttp.ClientSession, url: str, fault: object) -> tupl
         return response.status, await response.text()
 
 
-@pytest.mark.parametrize("kind", [kind for kind in faults.KINDS if kind != "skip"])
+@pytest.mark.parametrize("kind", [kind for kind in faults.KINDS if kind not in {"skip", "list_symbol", "delist"}])
 def test_a_fault_can_be_named_alone(kind: str) -> None:
     """The bare name means the fault with its defaults."""
     assert type(faults.from_json(kind)).__struct_config__.tag == kind

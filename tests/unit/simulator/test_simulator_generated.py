@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from k2.simulator import symbols
+from k2.simulator.book import Book
 from k2.simulator.generated import CONTINUOUS_SINCE_MS, GeneratedMarket, GeneratedOptions
 from k2.simulator.instruments import decimal_text, listing
 from k2.simulator.market import TRADE_KINDS, TradeKind, Venue, Window, select
 from k2.simulator.rendering import RENDERERS, Trade
 from k2.simulator.schedule import PacedSchedule
-from k2.simulator.tape import Book, Tape
+from k2.simulator.tape import Tape
 
 _BEGAN_MS = 1_763_700_000_000
 _EVERYTHING = {f"{symbol}@{kind}" for symbol in ("btcusdt", "ethusdt", "bnbusdt", "newusdt") for kind in TRADE_KINDS}

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+import yarl
 
 from k2.simulator import weight
 from unit.simulator.wire import dial, get, receive, small_market
@@ -125,9 +126,47 @@ async def test_a_market_has_its_own_prefix(serve: Serve) -> None:
     exchange = await serve()
     assert (await get(exchange, "/api/v3/ping"))[:2] == (200, {})
     assert (await get(exchange, "/api/v3/time"))[1].keys() == {"serverTime"}
-    assert (await get(exchange, "/api/v3/depth?symbol=BTCUSDT"))[1] == {"lastUpdateId": 0, "bids": [], "asks": []}
     with pytest.raises(Exception, match="404"):
         await get(exchange, "/fapi/v1/ping")
+
+
+@pytest.mark.parametrize(("venue", "prefix"), [("spot", "/api/v3"), ("usdm", "/fapi/v1")])
+async def test_candles_and_the_order_book_are_served(serve: Serve, venue: str, prefix: str) -> None:
+    """Twelve values a candle; as many levels as asked for."""
+    exchange = await _exhausted(await serve(small_market(venue=venue)))
+    status, rows, _ = await get(exchange, f"{prefix}/klines?symbol=BTCUSDT&interval=1d")
+    assert (status, [len(row) for row in rows], rows[0][8]) == (200, [12], 20)
+    status, book, _ = await get(exchange, f"{prefix}/depth?symbol=BTCUSDT&limit=5")
+    assert (status, len(book["bids"]), len(book["asks"]), "E" in book) == (200, 5, 5, venue == "usdm")
+
+
+@pytest.mark.parametrize(
+    ("zone", "hours"), [("0", 0), ("8", 8), ("-1:00", -1), ("05:45", 5.75), ("+14:00", 14), ("%2B14:00", 14), ("-12", -12)]
+)
+async def test_candles_begin_in_the_time_zone_asked_for(serve: Serve, zone: str, hours: float) -> None:
+    """Days begin at its midnight, and are told in UTC."""
+    exchange = await _exhausted(await serve())
+    _, rows, _ = await get(
+        exchange, yarl.URL(f"/api/v3/klines?symbol=BTCUSDT&interval=1d&timeZone={zone}", encoded=True).raw_path_qs
+    )
+    assert (rows[0][0] + hours * 3_600_000) % 86_400_000 == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("symbol=BTCUSDT", -1102),
+        ("symbol=BTCUSDT&interval=7m", -1120),
+        ("interval=1m", -1102),
+        ("symbol=BTCUSDT&interval=1m&limit=1001", -1130),
+        ("symbol=BTCUSDT&interval=1m&timeZone=15", -1130),
+        ("symbol=BTCUSDT&interval=1m&timeZone=east", -1130),
+    ],
+)
+async def test_wrong_requests_for_candles_are_refused(serve: Serve, query: str, code: int) -> None:
+    """With the exchange's codes."""
+    status, body, _ = await get(await serve(), f"/api/v3/klines?{query}")
+    assert (status, body["code"]) == (400, code)
 
 
 async def test_weight_is_announced_and_limited(serve: Serve) -> None:
@@ -150,3 +189,11 @@ def test_weight_begins_anew_every_minute() -> None:
 def test_an_order_book_weighs_by_its_levels(levels: int, spot: int, usdm: int) -> None:
     """As the exchange's tables say."""
     assert (weight.of_depth("spot", levels), weight.of_depth("usdm", levels)) == (spot, usdm)
+
+
+@pytest.mark.parametrize(
+    ("candles", "spot", "usdm"), [(1, 2, 1), (99, 2, 1), (100, 2, 2), (499, 2, 2), (500, 2, 5), (1_001, 2, 10)]
+)
+def test_candles_weigh_by_their_number(candles: int, spot: int, usdm: int) -> None:
+    """Flat on spot, in steps on futures."""
+    assert (weight.of_klines("spot", candles), weight.of_klines("usdm", candles)) == (spot, usdm)
