@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from k2.ingestion.exchanges.binance.streams import stream_name
-from k2.ingestion.exchanges.binance.urls import Market, dial_url, market_of, rest_url_of
+from k2.ingestion.exchanges.binance.names import stream_name
+from k2.ingestion.exchanges.binance.urls import Market, dial_url, market_of, rest_url_of, stream_url
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,8 @@ def test_spot_is_dialled_at_the_combined_endpoint(ws_url: str, dialled: str) -> 
         ("depth5@100ms", "public"),
         ("depth20", "public"),
         ("rpiDepth@500ms", "public"),
+        ("!bookTicker", "public"),
+        ("!markPrice@arr@1s", "market"),
     ],
 )
 def test_futures_streams_are_dialled_on_their_branch(kind: str, branch: str) -> None:
@@ -64,6 +66,53 @@ def test_futures_streams_are_dialled_on_their_branch(kind: str, branch: str) -> 
 def test_only_the_exchange_s_futures_hosts_have_branches(ws_url: str, dialled: str) -> None:
     """The branch replaces any path on the exchange's own hosts and appears nowhere else."""
     assert dial_url(ws_url, "aggTrade") == dialled
+
+
+@pytest.mark.parametrize(
+    ("stream", "branch"),
+    [
+        ("btcusdt@aggTrade", "market"),
+        ("btcusdt@kline_1m", "market"),
+        ("btcusdt@markPrice@1s", "market"),
+        ("btcusdt@forceOrder", "market"),
+        ("btcusdt@miniTicker", "market"),
+        ("btcusdt@ticker", "market"),
+        ("btcusdt_perpetual@continuousKline_1m", "market"),
+        ("btcusdt@trade", "public"),
+        ("btcusdt@bookTicker", "public"),
+        ("btcusdt@depth", "public"),
+        ("btcusdt@depth@100ms", "public"),
+        ("btcusdt@depth20@100ms", "public"),
+        ("btcusdt@rpiDepth@500ms", "public"),
+        ("牛来usdt@depth5", "public"),
+        ("!bookTicker", "public"),
+        ("!miniTicker@arr", "market"),
+        ("!ticker@arr", "market"),
+        ("!ticker_1h@arr", "market"),
+        ("!markPrice@arr", "market"),
+        ("!markPrice@arr@1s", "market"),
+        ("!forceOrder@arr", "market"),
+        ("!contractInfo", "market"),
+    ],
+)
+def test_every_stream_by_name_has_its_branch(stream: str, branch: str) -> None:
+    """On the exchange's futures hosts a name leads to the branch that carries it, those of all markets too."""
+    assert stream_url("wss://fstream.binance.com/ws", stream) == f"wss://fstream.binance.com/{branch}/stream"
+
+
+@pytest.mark.parametrize(
+    ("ws_url", "dialled"),
+    [
+        pytest.param("wss://stream.binance.com:9443/ws", "wss://stream.binance.com:9443/stream", id="spot"),
+        pytest.param("ws://127.0.0.1:8765", "ws://127.0.0.1:8765/stream", id="simulator"),
+        pytest.param("ws://127.0.0.1:8765/ws", "ws://127.0.0.1:8765/stream", id="simulator-raw"),
+        pytest.param("ws://127.0.0.1:8765/market/stream", "ws://127.0.0.1:8765/market/stream", id="branch-stays"),
+        pytest.param("wss://relay.example/public/ws", "wss://relay.example/public/stream", id="branch-stays-combined"),
+    ],
+)
+def test_elsewhere_all_streams_share_an_address(ws_url: str, dialled: str) -> None:
+    """Spot and foreign servers carry everything at one address; a branch that the address names stays."""
+    assert {stream_url(ws_url, stream) for stream in ("btcusdt@kline_1m", "btcusdt@bookTicker", "!bookTicker")} == {dialled}
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from k2.errors import UnavailableError
+from k2.ingestion.adapters.feed.attempts import Shared
 from k2.ingestion.adapters.feed.backoff import AttemptBudget
 from k2.ingestion.adapters.feed.feed import Endpoint, Feed
 from k2.ingestion.adapters.feed.policy import Cause, FeedPolicy
@@ -108,7 +109,7 @@ async def running(
     async with listening(handler) as port:
         told, engine = Told(), Engine()
         endpoint = Endpoint(f"ws://127.0.0.1:{port}/stream", transport, LinkOptions(open_timeout_s=5, close_timeout_s=0.3))
-        engine.feed = Feed(endpoint, streams, engine, told, policy, budget=budget)
+        engine.feed = Feed(endpoint, streams, engine, told, policy, Shared(budget or AttemptBudget()))
         task = asyncio.create_task(engine.feed.run())
         try:
             yield Running(engine.feed, told, engine, task)

@@ -66,6 +66,18 @@ def test_budget_is_free_until_it_is_spent() -> None:
     assert budget.wait_s(300.0) == 0
 
 
+def test_budget_spreads_attempts() -> None:
+    """Two may be made at once, the next two half a second later, and the window bounds them all."""
+    budget = AttemptBudget(attempts=5, window_s=300, at_once=2, spacing_s=0.5)
+    made = []
+    for now_s in (0.0, 0.0, 0.0, 0.4, 0.5, 0.5, 0.5, 1.0, 1.0):
+        if not budget.wait_s(now_s):
+            budget.spend(now_s)
+            made.append(now_s)
+    assert made == [0.0, 0.0, 0.5, 0.5, 1.0]
+    assert budget.wait_s(1.0) == 299
+
+
 @pytest.mark.parametrize(
     ("status", "retry_after_s", "delay_s"),
     [

@@ -26,6 +26,45 @@ async def test_messages_arrive_whole_and_in_order(transport: Transport) -> None:
     assert frames == [*messages, b"\x00\xff"]
 
 
+async def test_frames_go_to_the_sink_of_the_moment(transport: Transport) -> None:
+    """A link that is told of another sink hands it what comes from then on, and nothing twice."""
+    go_on = asyncio.Event()
+
+    async def handler(peer: Peer) -> None:
+        await peer.accept()
+        peer.text(b"one")
+        await go_on.wait()
+        peer.text(b"two")
+        peer.send(CLOSE, b"")
+
+    first, second = Frames(), Frames()
+    async with listening(handler) as port:
+        link = await opened(transport, port, first)
+        await first.wait_for(1)
+        link.hand_to(second)
+        go_on.set()
+        await ended(link)
+    assert (first, second) == ([b"one"], [b"two"])
+
+
+async def test_aborted_link_takes_no_other_sink(transport: Transport) -> None:
+    """After an abort nobody gets anything, whatever the link is told."""
+
+    async def handler(peer: Peer) -> None:
+        await peer.accept()
+        for _ in range(1000):
+            peer.text(b"late")
+        await peer.until_gone()
+
+    first, second = Frames(), Frames()
+    async with listening(handler) as port:
+        link = await opened(transport, port, first)
+        link.abort()
+        link.hand_to(second)
+        await ended(link)
+    assert second == []
+
+
 async def test_fragments_become_one_message(transport: Transport) -> None:
     """A fragmented message arrives once, whole, whatever control frames come in between."""
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 # Binance allows 300 attempts in 5 minutes and address; replicas behind one address share that.
 ATTEMPTS_PER_WINDOW = 100
 WINDOW_S = 300.0
+SPACING_S = 0.5
 
 _LARGEST_EXPONENT = 32  # 2^32 times any sensible minimum is past any sensible maximum
 _LONGEST_BAN_S = 3 * 24 * 3600.0  # Binance's; a Retry-After beyond it is not to be believed
@@ -83,18 +84,39 @@ class AttemptBudget:
     """
     At most `attempts` in any `window_s` seconds, whatever happens. One budget may serve several feeds of a process.
 
-    Times are in seconds on any steady clock. Ask `wait_s` until it says 0 and `spend` at once.
+    With `at_once` it spreads them as well: no more than so many within `spacing_s`. Times are in seconds on any steady clock. Ask
+    `wait_s` until it says 0 and `spend` at once.
     """
 
-    def __init__(self, attempts: int = ATTEMPTS_PER_WINDOW, window_s: float = WINDOW_S) -> None:
-        self._window_s = window_s
-        self._spent_at_s: deque[float] = deque(maxlen=attempts)
+    def __init__(
+        self,
+        attempts: int = ATTEMPTS_PER_WINDOW,
+        window_s: float = WINDOW_S,
+        *,
+        at_once: int | None = None,
+        spacing_s: float = SPACING_S,
+    ) -> None:
+        self._windows = [_Window(attempts, window_s)]
+        if at_once is not None:
+            self._windows.append(_Window(at_once, spacing_s))
 
     def wait_s(self, now_s: float) -> float:
         """How long until another attempt is allowed; 0 where it is now."""
-        if len(self._spent_at_s) < (self._spent_at_s.maxlen or 0):
-            return 0.0
-        return max(0.0, self._spent_at_s[0] + self._window_s - now_s)
+        return max(window.wait_s(now_s) for window in self._windows)
 
     def spend(self, now_s: float) -> None:
-        self._spent_at_s.append(now_s)
+        for window in self._windows:
+            window.spent_at_s.append(now_s)
+
+
+class _Window:
+    """So many attempts in any stretch of so many seconds."""
+
+    def __init__(self, attempts: int, length_s: float) -> None:
+        self._attempts, self._length_s = attempts, length_s
+        self.spent_at_s: deque[float] = deque(maxlen=attempts)
+
+    def wait_s(self, now_s: float) -> float:
+        if len(self.spent_at_s) < self._attempts:
+            return 0.0
+        return max(0.0, self.spent_at_s[0] + self._length_s - now_s)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import math
-import random
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct
 
-from k2.errors import ConfigurationError, UnavailableError
-from k2.ingestion.adapters.feed.backoff import AttemptBudget, Backoff, meaning_of, refusal_delay_s
+from k2.errors import ConfigurationError
+from k2.ingestion.adapters.feed.attempts import Attempts, Shared
+from k2.ingestion.adapters.feed.backoff import meaning_of
 from k2.ingestion.adapters.feed.policy import Cause, FeedObserver, FeedPolicy, FeedState
 from k2.ingestion.adapters.feed.port import (
     ConnectFailedError,
@@ -24,7 +22,7 @@ from k2.ingestion.adapters.feed.port import (
 )
 from k2.ingestion.adapters.feed.session import Session
 from k2.ingestion.adapters.feed.subscriptions import Subscriptions
-from k2.ingestion.adapters.feed.watch import Watch, silence_limit_s
+from k2.ingestion.adapters.feed.watch import Watch
 from k2.ingestion.core.outcome import Control
 from k2.ingestion.exchanges.binance.requests import STREAMS_PER_CONNECTION
 
@@ -46,8 +44,7 @@ class Feed:
 
     Args:
         streams: Names such as "btcusdt@aggTrade", at most 1,024.
-        budget: Shared between the feeds of a process, for the exchange counts attempts by address.
-        clock: Seconds, steady. `uniform` draws the jitter.
+        shared: What the feeds of a process have in common; something of its own where left out.
     """
 
     def __init__(
@@ -57,21 +54,12 @@ class Feed:
         sink: FrameSink,
         observer: FeedObserver,
         policy: FeedPolicy,
-        *,
-        budget: AttemptBudget | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        uniform: Callable[[float, float], float] = random.uniform,
+        shared: Shared | None = None,
     ) -> None:
-        if len(streams) > STREAMS_PER_CONNECTION:
-            raise ConfigurationError(f"{len(streams)} streams on one connection; the exchange allows {STREAMS_PER_CONNECTION}")
         self.data_frames = 0
-        self._endpoint, self._streams, self._sink = endpoint, tuple(streams), sink
-        self._observer, self._policy, self._clock = observer, policy, clock
-        self._budget = budget or AttemptBudget()
-        self._backoff = Backoff(policy.reconnect_min_s, policy.reconnect_max_s, uniform)
-        self._request_ids = itertools.count(1)
-        self._dial_at_s = -math.inf
-        self._silent_connections = 0
+        self._endpoint, self._streams, self._sink = endpoint, _checked(streams), sink
+        self._observer, self._policy, self._shared = observer, policy, shared or Shared()
+        self._attempts = Attempts(endpoint.url, policy, self._shared)
         self._paused = self._stopping = False
         self._held_for: str | None = None
         self._state = FeedState.IDLE
@@ -89,6 +77,25 @@ class Feed:
     def connected(self) -> bool:
         """The link is open and every subscription was answered."""
         return self.state is FeedState.STREAMING
+
+    @property
+    def open(self) -> bool:
+        """The link is open, subscribed or not."""
+        return self._session is not None
+
+    @property
+    def url(self) -> str:
+        return self._endpoint.url
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """What is wanted."""
+        return self._streams
+
+    @property
+    def leaving(self) -> frozenset[str]:
+        """Streams that are not wanted any more and may still arrive."""
+        return self._session.leaving if self._session is not None else frozenset()
 
     @property
     def held_for(self) -> str | None:
@@ -110,12 +117,33 @@ class Feed:
             self._state = FeedState.STOPPED
             self._stopped.set()
 
+    def change(self, streams: Sequence[str]) -> None:
+        """
+        From now on these streams are wanted, at most 1,024, and no others.
+
+        An open connection stays: what is gone is unsubscribed from, what is new subscribed to, at the exchange's message rate.
+        The next connection subscribes what is wanted then.
+        """
+        self._streams = _checked(streams)
+        if self._session is not None:
+            self._session.change(self._streams)
+
+    def hand_to(self, sink: FrameSink) -> None:
+        """Hand all further frames to this sink."""
+        self._sink = sink
+        if self._session is not None:
+            self._session.hand_to(sink)
+
     async def stop(self) -> None:
         """End for good: a closing handshake within the close timeout. Returns when `run` is done."""
-        self._stopping = True
-        self._interrupt(Cause.STOPPING)
+        self.ask_to_stop()
         if self._wake is not None:
             await self._stopped.wait()
+
+    def ask_to_stop(self) -> None:
+        """Begin to end for good; see `stop`."""
+        self._stopping = True
+        self._interrupt(Cause.STOPPING)
 
     def pause(self) -> None:
         """Stop reading. A link that drops meanwhile is not dialled again before `resume`."""
@@ -176,19 +204,18 @@ class Feed:
     def _wait_s(self) -> float:
         if self._held_for is not None or self._paused:
             return math.inf
-        now_s = self._clock()
-        return max(self._dial_at_s - now_s, self._budget.wait_s(now_s))
+        return self._attempts.wait_s()
 
     async def _connect_once(self) -> None:
         self._state = FeedState.CONNECTING
-        self._budget.spend(self._clock())
-        self._observer.connecting(self._backoff.failures + 1)
+        self._observer.connecting(self._attempts.begin())
         try:
             link = await self._open()
         except HandshakeRefusedError as refusal:
-            self._on_refused(refusal)
+            detail = "; ".join(filter(None, (meaning_of(refusal.status), refusal.detail)))
+            self._observer.refused(refusal.status, detail, self._attempts.refused(refusal))
         except ConnectFailedError as failure:
-            self._on_failed(failure)
+            self._observer.connect_failed(failure.kind, failure.detail, self._attempts.failed(failure))
         else:
             if link is not None:
                 await self._serve(link)
@@ -215,52 +242,29 @@ class Feed:
         finally:
             self._session, self._state = None, FeedState.WAITING
         self._observer.disconnected(cause, closed)
-        self._pace_after(cause, brought_data=self.data_frames != frames_before)
+        self._attempts.ended(cause, brought_data=self.data_frames != frames_before)
 
     def _session_on(self, link: Link) -> Session:
-        subscriptions = Subscriptions(self._streams, self._policy, self._request_ids)
-        limit_s = silence_limit_s(self._policy, self._silent_connections)
-        watch = Watch(self._policy, limit_s, self.data_frames, self._clock())
-        session = Session(link, subscriptions, watch, self._observer, self._policy, lambda: self.data_frames, self._clock)
+        clock, policy = self._shared.clock, self._policy
+        link.hand_to(self._sink)  # it may be another one than when the dialling began
+        subscriptions = Subscriptions(self._streams, policy, self._shared.request_ids)
+        limit_s = 0.0 if all(map(policy.may_be_silent, self._streams)) else self._attempts.silence_limit_s
+        watch = Watch(policy, limit_s, self.data_frames, clock())
+        session = Session(link, subscriptions, watch, self._observer, policy, lambda: self.data_frames, clock)
         if self._paused:
             session.pause()
+        # Either may have come after the link opened and before there was a session to tell.
+        if self._stopping:
+            session.end(Cause.STOPPING)
+        elif self._held_for is not None:
+            session.end(Cause.HOLD)
         return session
 
-    def _pace_after(self, cause: Cause, *, brought_data: bool) -> None:
-        if brought_data:
-            self._backoff.reset()
-            self._silent_connections = 0
-        elif cause is Cause.SILENCE:
-            self._silent_connections += 1
-        if cause in {Cause.HOLD, Cause.STOPPING}:
-            self._dial_at_s = -math.inf
-            return
-        delay_s = self._backoff.next_delay_s() if brought_data else self._count_failure(f"no data, then {cause}")
-        # A server that goes down for maintenance is left at once; one that announces it over and over is not.
-        at_once = cause is Cause.SERVER_SHUTDOWN and self._backoff.failures == 1
-        self._dial_at_s = -math.inf if at_once else self._clock() + delay_s
 
-    def _on_refused(self, refusal: HandshakeRefusedError) -> None:
-        ordinary_s = self._count_failure(str(refusal))
-        retry_in_s = self._retry_in(refusal_delay_s(refusal.status, refusal.retry_after_s, ordinary_s))
-        detail = "; ".join(filter(None, (meaning_of(refusal.status), refusal.detail)))
-        self._observer.refused(refusal.status, detail, retry_in_s)
-
-    def _on_failed(self, failure: ConnectFailedError) -> None:
-        retry_in_s = self._retry_in(self._count_failure(str(failure)))
-        self._observer.connect_failed(failure.kind, failure.detail, retry_in_s)
-
-    def _count_failure(self, reason: str) -> float:
-        delay_s = self._backoff.next_delay_s()
-        if 0 < self._policy.give_up_after <= self._backoff.failures:
-            raise UnavailableError(f"{self._endpoint.url}: gave up after {self._backoff.failures} failures in a row; {reason}")
-        return delay_s
-
-    def _retry_in(self, delay_s: float) -> float:
-        """Set the time of the next attempt and say how long that is, the attempt budget included."""
-        now_s = self._clock()
-        self._dial_at_s = now_s + delay_s
-        return max(delay_s, self._budget.wait_s(now_s))
+def _checked(streams: Sequence[str]) -> tuple[str, ...]:
+    if len(streams) > STREAMS_PER_CONNECTION:
+        raise ConfigurationError(f"{len(streams)} streams on one connection; the exchange allows {STREAMS_PER_CONNECTION}")
+    return tuple(streams)
 
 
 async def _abandon(opening: asyncio.Future[Link]) -> None:

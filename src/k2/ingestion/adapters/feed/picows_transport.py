@@ -94,6 +94,10 @@ class PicowsLink(WSListener):
     def clear_heard(self) -> None:
         self.heard = False
 
+    def hand_to(self, sink: FrameSink) -> None:
+        if not self._aborted:
+            self._on_frame = sink.on_frame
+
     def send(self, text: str) -> None:
         self.transport.send(WSMsgType.TEXT, text)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -11,12 +11,18 @@ from msgspec import Struct
 from k2.ingestion.adapters.feed.port import ConnectFailure, LinkClosed
 
 
+def never_silent(_stream: str) -> bool:
+    """Of most streams something is heard every few seconds."""
+    return False
+
+
 class FeedPolicy(Struct, frozen=True):
     """
     How a feed behaves. All times in seconds; 0 switches an idle ping, a heartbeat or the silence limit off.
 
     `idle_ping_after_s` plus `pong_timeout_s` bound how long a half-open connection stays unnoticed. `give_up_after` is the
-    number of failures in a row that ends the feed, 0 for never. `tick_s` is how often the watch looks.
+    number of failures in a row that ends the feed, 0 for never. `tick_s` is how often the watch looks. `may_be_silent` tells of a
+    stream whether its silence says nothing; a connection that begins with such streams only has no silence limit.
     """
 
     reconnect_min_s: float = 1.0
@@ -32,6 +38,7 @@ class FeedPolicy(Struct, frozen=True):
     refused_retry_max_s: float = 60.0
     give_up_after: int = 0
     tick_s: float = 1.0
+    may_be_silent: Callable[[str], bool] = never_silent
 
 
 class FeedState(StrEnum):
@@ -61,7 +68,7 @@ class Cause(StrEnum):
 
 
 class FeedObserver(Protocol):
-    """Hears of every step of a feed, on the loop's thread. Must be quick and must not raise."""
+    """Hears of every step of a feed, or of all feeds of a group, on the loop's thread. Must be quick and must not raise."""
 
     def connecting(self, attempt: int) -> None:
         """Dialling; `attempt` counts from 1 since data last came."""
@@ -72,7 +79,8 @@ class FeedObserver(Protocol):
     def subscribed(self, streams: Sequence[str]) -> None:
         """The exchange acknowledged these streams. It acknowledges unknown ones too: only data proves one."""
 
-    def subscription_refused(self, streams: Sequence[str], error: str) -> None: ...
+    def subscription_refused(self, streams: Sequence[str], error: str) -> None:
+        """The exchange refused to send these streams; they are asked for again."""
 
     def disconnected(self, cause: Cause, closed: LinkClosed) -> None: ...
 

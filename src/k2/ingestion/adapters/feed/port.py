@@ -97,6 +97,9 @@ class Link(Protocol):
 
     def clear_heard(self) -> None: ...
 
+    def hand_to(self, sink: FrameSink) -> None:
+        """Hand what comes from now on to this sink. After `abort` nobody gets anything."""
+
     def send(self, text: str) -> None:
         """Send one text message without waiting. On a link that is closing this does nothing."""
 

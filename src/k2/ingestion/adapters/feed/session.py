@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from k2.ingestion.adapters.feed.policy import Cause, FeedObserver, FeedPolicy
-from k2.ingestion.adapters.feed.port import ABNORMAL_CODE, Link, LinkClosed
+from k2.ingestion.adapters.feed.port import ABNORMAL_CODE, FrameSink, Link, LinkClosed
 from k2.ingestion.adapters.feed.subscriptions import Subscriptions
 from k2.ingestion.adapters.feed.watch import Verdict, Watch
 from k2.ingestion.core.outcome import Control, ControlKind
-from k2.ingestion.exchanges.binance.requests import subscribe
 
 BREATH_TURNS = 5  # an HTTP request is accepted, read, handled and answered within these
 
@@ -43,11 +43,26 @@ class Session:
         self._reading = True
         self._loop = asyncio.get_running_loop()
         self._ending: asyncio.Future[Cause] = self._loop.create_future()
+        self._changed: asyncio.Future[None] = self._loop.create_future()
 
     @property
     def subscribed(self) -> bool:
-        """Every subscription was answered, and nothing has ended the link yet."""
+        """Every subscription was answered, and nothing has ended the link yet. See `Subscriptions.complete`."""
         return self._subscriptions.complete and not self._ending.done()
+
+    @property
+    def leaving(self) -> frozenset[str]:
+        """Streams that are not wanted any more and may still arrive."""
+        return self._subscriptions.leaving
+
+    def change(self, streams: Sequence[str]) -> None:
+        """From now on these streams are wanted on the link, and no others. What is to be said about it is said soon."""
+        self._subscriptions.change(streams)
+        if not self._changed.done():
+            self._changed.set_result(None)
+
+    def hand_to(self, sink: FrameSink) -> None:
+        self._link.hand_to(sink)
 
     def pause(self) -> None:
         self._reading = False
@@ -107,7 +122,9 @@ class Session:
             cause = self._step(self._clock())
             if cause is not None:
                 return cause
-            waiting_for: set[asyncio.Future[LinkClosed] | asyncio.Future[Cause]] = {closed, self._ending}
+            if self._changed.done():
+                self._changed = self._loop.create_future()
+            waiting_for: set[asyncio.Future[Any]] = {closed, self._ending, self._changed}
             await asyncio.wait(waiting_for, timeout=self._next_step_in_s(), return_when=asyncio.FIRST_COMPLETED)
 
     def _next_step_in_s(self) -> float:
@@ -122,7 +139,7 @@ class Session:
             return Cause.ACK_TIMEOUT
         request = self._subscriptions.due(now_s)
         if request is not None:
-            self._link.send(subscribe(request.request_id, request.streams))
+            self._link.send(request.text)
         return self._look(now_s)
 
     def _look(self, now_s: float) -> Cause | None:
@@ -130,6 +147,7 @@ class Session:
         self._link.clear_heard()
         if verdict is Verdict.PING:
             self._link.ping()
+            self._subscriptions.take_turn(now_s)
         return _FATAL_VERDICTS.get(verdict)
 
     async def _part(self, cause: Cause, closed: asyncio.Future[LinkClosed]) -> None:

@@ -87,6 +87,10 @@ class WebsocketsLink:
     def clear_heard(self) -> None:
         self._connection.heard = False
 
+    def hand_to(self, sink: FrameSink) -> None:
+        if not self._aborted:
+            self._on_frame = sink.on_frame
+
     def send(self, text: str) -> None:
         broadcast([self._connection], text)  # the library's way of sending without waiting
 

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from enum import StrEnum
 
 import msgspec
 
 STREAMS_PER_CONNECTION = 1024
 
 
-def subscribe(request_id: int, streams: Sequence[str]) -> str:
-    """The text of a SUBSCRIBE frame. Ids are integers: string ids are documented, and have gone unanswered."""
-    return _request("SUBSCRIBE", request_id, streams)
+class Method(StrEnum):
+    """What a control frame of ours asks for."""
+
+    SUBSCRIBE = "SUBSCRIBE"
+    UNSUBSCRIBE = "UNSUBSCRIBE"
 
 
-def unsubscribe(request_id: int, streams: Sequence[str]) -> str:
-    """The text of an UNSUBSCRIBE frame."""
-    return _request("UNSUBSCRIBE", request_id, streams)
-
-
-def batches(streams: Sequence[str], size: int) -> Iterator[tuple[str, ...]]:
-    """`streams` in order, `size` at a time."""
-    for start in range(0, len(streams), size):
-        yield tuple(streams[start : start + size])
-
-
-def _request(method: str, request_id: int, streams: Sequence[str]) -> str:
+def request_text(method: Method, request_id: int, streams: Sequence[str]) -> str:
+    """The text of a control frame. Ids are integers: string ids are documented, and have gone unanswered."""
     return msgspec.json.encode({"method": method, "params": list(streams), "id": request_id}).decode()
