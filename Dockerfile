@@ -16,6 +16,7 @@ RUN pip install --require-hashes --only-binary :all: --requirement build.txt
 
 COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
 COPY schemas schemas
+COPY profiles profiles
 COPY src src
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir wheels .
 RUN pip --python /opt/k2/bin/python install --no-deps wheels/k2_platform-*.whl
@@ -43,6 +44,7 @@ COPY --from=build /opt/uv /usr/local/bin/uv
 COPY --from=build /opt/k2 /opt/k2
 COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
 COPY schemas schemas
+COPY profiles profiles
 COPY src src
 
 USER 10001:10001

@@ -20,7 +20,7 @@ from msgspec import Struct
 from k2.ingestion.adapters.schema_files import load_schema
 from k2.ingestion.core.outcome import Publish, Record
 from k2.ingestion.core.pipeline import Pipeline
-from k2.ingestion.exchanges.binance.streams import KINDS, build_rows
+from k2.ingestion.exchanges.binance.streams import avro_output, rows_of
 from k2.ingestion.exchanges.binance.symbols import quote_asset
 from k2.simulator.framing import PlainFramer
 from k2.simulator.rendering import Trade, envelope_head, spot_agg_trade
@@ -111,7 +111,7 @@ def write_wire(messages: list[bytes], path: Path) -> Path:
 def write_records(messages: list[bytes], path: Path) -> Path:
     """What the client makes of the messages: key, value and timestamp of each record, for the floor to produce."""
     schema = load_schema("trade_v2").parsed
-    pipeline = Pipeline(build_rows(KINDS["spot", "aggTrade"], SYMBOLS, quote_asset, "", schema, ANY_SCHEMA_ID))
+    pipeline = Pipeline(rows_of("spot", "aggTrade", SYMBOLS, quote_asset, avro_output("", schema, ANY_SCHEMA_ID)))
     now_us = time.time_ns() // 1_000
     records = [_record(pipeline, message, now_us) for message in messages]
     path.write_bytes(msgspec.msgpack.encode([(record.key, record.value, record.timestamp_ms) for record in records]))

@@ -1,5 +1,5 @@
 """
-Write the parts of the documentation that follow from the code: the data dictionary, and blocks of the README and other pages.
+Write what follows from the code: the data dictionary, the JSON Schema of profiles, and blocks of the README and other pages.
 
     python scripts/generate_docs.py            write what is out of date
     python scripts/generate_docs.py --check    name what is out of date and end with 1
@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from generated import run, stale
+from k2.ingestion.profile_reference import profile_schema
 from k2.ingestion.reference import table_row
 
 ROOT = Path(__file__).resolve().parents[1]
 DICTIONARY = "docs/reference/data-dictionary-v2.md"
-FILES_WITH_BLOCKS = ("README.md", "docs/reference/errors.md")
+PROFILE_SCHEMA = "profiles/profile.schema.json"
+FILES_WITH_BLOCKS = ("README.md", "docs/reference/errors.md", "docs/reference/profiles.md", "docs/reference/streams.md")
 
 BLOCK = re.compile(r"(?P<begin><!-- generated: (?P<name>[a-z-]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
 
@@ -34,11 +36,12 @@ PREFACE = """\
 
 | part | rule |
 |---|---|
-| Topic | one market and one stream: `market.crypto.trades.binance` for spot trades, `market.futures.trades.binance` for futures |
+| Topic | one market and one sort of record, `market.crypto.trades.binance` for spot trades: see [streams](streams.md) |
 | Key | the symbol as the exchange writes it, UTF-8, without framing: `BTCUSDT`. All records of a symbol are in one partition |
 | Value | a zero byte, the schema id as four bytes with the highest first, then the Avro binary encoding |
 | Subject | the topic's name with `-value` behind it; compatibility BACKWARD at least |
-| Kafka timestamp | the exchange's time in milliseconds, so retention counts from the trade and not from its arrival |
+| Kafka timestamp | the exchange's time in milliseconds, so retention counts from the event and not from its arrival |
+| | that of receipt where the exchange sends none, as with quotes of spot |
 | Headers | none on a record in its order; `k2-source: late` on one that may come after younger ones of its key |
 | | `k2-source: replay`, and `k2-dead-letter` with a letter's id, on one that was replayed from the dead letters |
 
@@ -46,11 +49,12 @@ Times are UTC, in microseconds since 1970-01-01. The exchange states millisecond
 A decimal is the unscaled integer as big-endian two's complement in as few bytes as hold it; the scale is in the schema. Nothing
 is rounded: a number that does not fit exactly makes a dead letter.
 
-Within a key, `source_sequence` rises from record to record, apart from records that carry a `k2-source` header. The value `late`
-has three causes: the event arrived after younger ones and fills a gap that they had opened; Kafka refused the batch that the
-record was in, and it was produced once more alone; or the record was held back after a failed delivery, and younger ones may have
-overtaken it. The value `replay` is that of a record that was a dead letter before. The place of either is the one that
-`source_sequence` gives. The value `backfill` is reserved for gaps that are refilled over REST, which this version does not do.
+Within a key and stream, `source_sequence` rises from record to record (in depth `final_update_id`, in candles `open_time`), apart
+from records that carry a `k2-source` header. The value `late` has three causes: the event arrived after younger ones and fills a
+gap that they had opened; Kafka refused the batch that the record was in, and it was produced once more alone; or the record was
+held back after a failed delivery, and younger ones may have overtaken it. The value `replay` is that of a record that was a dead
+letter before. The place of either is the one that `source_sequence` gives. The value `backfill` is that of a closed candle that
+was missed and asked of REST afterwards; other gaps are not refilled in this version.
 After a crash a record may come twice, both times with the same `message_id`.
 """
 
@@ -66,6 +70,9 @@ def rendered_by(module: str, function: str) -> Renderer:
 BLOCKS: dict[str, Renderer] = {
     "options": rendered_by("k2.ingestion.reference", "options_table"),
     "metrics": rendered_by("k2.ingestion.telemetry", "metrics_table"),
+    "streams": rendered_by("k2.ingestion.stream_reference", "streams_table"),
+    "profiles": rendered_by("k2.ingestion.profile_reference", "profiles_table"),
+    "profile-pages": rendered_by("k2.ingestion.profile_reference", "profile_pages"),
     "broker-codes": rendered_by("k2.ingestion.delivery_reference", "delivery_codes_table"),
 }
 
@@ -143,7 +150,7 @@ def documents(root: Path) -> dict[Path, str]:
     """Every file that is generated, or holds a generated block, with the text that it should have."""
     schemas = [json.loads(file.read_text(encoding="utf-8")) for file in sorted((root / "schemas").glob("*.avsc"))]
     with_markers = {root / name: with_blocks((root / name).read_text(encoding="utf-8")) for name in FILES_WITH_BLOCKS}
-    return {**with_markers, root / DICTIONARY: dictionary(schemas)}
+    return {**with_markers, root / DICTIONARY: dictionary(schemas), root / PROFILE_SCHEMA: profile_schema()}
 
 
 def outdated(root: Path) -> dict[Path, str]:

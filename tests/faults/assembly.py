@@ -17,11 +17,12 @@ from k2.ingestion.core.backpressure import Limits
 from k2.ingestion.core.pipeline import Pipeline
 from k2.ingestion.dead_letter_desk import DeadLetterDesk
 from k2.ingestion.engine import Engine
-from k2.ingestion.exchanges.binance import mapping
-from k2.ingestion.exchanges.binance.streams import KINDS, build_rows
+from k2.ingestion.exchanges.binance.streams import avro_output, rows_of
 from k2.ingestion.happenings import Happenings
 from k2.ingestion.readings import Readings
+from k2.ingestion.record_reader import RecordReader
 from k2.ingestion.supervisor import Supervisor
+from k2.ingestion.topic_plan import TopicPlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,8 +56,8 @@ def frame_of(event: dict[str, Any]) -> bytes:
 def make_pipeline(
     symbols: Sequence[str] = (SYMBOL,), topic: str = TOPIC, market: str = "spot", stream: str = "aggTrade"
 ) -> Pipeline:
-    kind = KINDS[market, stream]
-    return Pipeline(build_rows(kind, symbols, lambda _: "USDT", topic, load_schema(kind.schema_name).parsed, SCHEMA_ID))
+    output = avro_output(topic, load_schema("trade_v2").parsed, SCHEMA_ID)
+    return Pipeline(rows_of(market, stream, symbols, lambda _: "USDT", output))
 
 
 def make_record(number: int = 1, market: str = "spot", stream: str = "aggTrade", **changes: Any) -> Record:
@@ -67,10 +68,11 @@ def make_record(number: int = 1, market: str = "spot", stream: str = "aggTrade",
     return record
 
 
-def make_desk(box: DeadLetterBox, happenings: Happenings, market: str = "spot", stream: str = "aggTrade") -> DeadLetterDesk:
+def make_desk(box: DeadLetterBox, happenings: Happenings, market: str = "spot", topic: str = TOPIC) -> DeadLetterDesk:
     """A desk that can read our records."""
-    desk = DeadLetterDesk(box, happenings, market, stream, mapping.original_message)
-    desk.use_schema(load_schema(KINDS[market, stream].schema_name).parsed)
+    desk = DeadLetterDesk(box, happenings, market)
+    plan = TopicPlan(name=topic, streams=("aggTrade", "trade"), schema_name="trade_v2")
+    desk.use(RecordReader(market, {topic: plan}, {topic: load_schema("trade_v2").parsed}))
     return desk
 
 

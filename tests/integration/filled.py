@@ -11,7 +11,7 @@ from confluent_kafka import Producer
 from k2.ingestion.adapters.registry import SchemaRegistry as RegistryClient
 from k2.ingestion.adapters.registry_access import RegistryAccess
 from k2.ingestion.adapters.schema_files import load_schema
-from k2.ingestion.exchanges.binance.streams import KINDS, build_rows
+from k2.ingestion.exchanges.binance.streams import avro_output, rows_of
 from kit.client import ClientProcess
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class FilledTopic:
         """The record that the client makes of this trade."""
         stream, event = f"{symbol.lower()}@trade", self.event(number, symbol)
         schema = load_schema("trade_v2").parsed
-        rows = build_rows(KINDS["spot", "trade"], [symbol], lambda _: "USDT", self.topic, schema, self.schema_id)
+        rows = rows_of("spot", "trade", [symbol], lambda _: "USDT", avro_output(self.topic, schema, self.schema_id))
         [outcome] = rows[stream.encode()].process(
             json.dumps({"stream": stream, "data": event}).encode(), (event["T"] + 5) * 1_000
         )

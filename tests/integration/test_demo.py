@@ -61,25 +61,95 @@ def assert_nothing_left(directory: Path) -> None:
     assert list(directory.iterdir()) == []
 
 
+def assert_whole(sheet: dict[str, Any]) -> None:
+    """Sent is received, received has a fate, delivered was read back once, ids have no hole, letters are the broken frames."""
+    assert sheet["balanced"] is True
+    assert sheet["received"] == sheet["published"] + sheet["dead_lettered"] + sheet["ignored"]
+    assert sheet["records"] == sheet["delivered"] + sheet["dead_lettered_records"] + sheet["spooled"] + sheet["in_flight"]
+    assert sheet["consumed"] == sheet["distinct"] == sheet["delivered"] > 0
+    assert sheet["consumed"] == sum(topic["consumed"] for topic in sheet["topics"].values())
+    assert (sheet["missing"], sheet["in_flight"]) == (0, 0)
+    assert sheet["received"] == sheet["sent_events"] + sheet["malformed"]
+    assert sheet["events_in_topics"] == sheet["published"]
+    assert sum(sheet["dead_letters"].values()) == sheet["malformed"] > 0
+
+
 @pytest.mark.parametrize(
     "words",
     [pytest.param((), id="spot-aggTrade"), pytest.param(("--market", "usdm", "--stream", "trade"), id="usdm-trade")],
 )
 def test_the_books_of_a_run_balance(tmp_path: Path, words: tuple[str, ...]) -> None:
-    """Sent is received, received has a fate, delivered was read back once, ids have no hole, and five letters lie on the disk."""
+    """Of trades: every number agrees with every other, and five letters of five sorts lie on the disk."""
     code, out, err = play(tmp_path, "--seconds", "3", "--json", *words)
     assert code == 0, err
     sheet = sheet_of(out)
-    assert sheet["balanced"] is True
-    assert sheet["received"] == sheet["published"] + sheet["dead_lettered"] + sheet["ignored"]
-    assert sheet["records"] == sheet["delivered"] + sheet["dead_lettered_records"] + sheet["spooled"] + sheet["in_flight"]
-    assert sheet["consumed"] == sheet["distinct"] == sheet["delivered"] > 0
-    assert (sheet["missing"], sheet["in_flight"]) == (0, 0)
-    assert sheet["received"] == sheet["sent"] + sheet["malformed"]
+    assert_whole(sheet)
+    assert sheet["sent"] == sheet["sent_events"]
     assert sheet["dead_letters"] == dict.fromkeys(
         ("not_json", "missing_field", "wrong_type", "unknown_stream", "timestamp_out_of_range"), 1
     )
     assert_nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("profile", "topics", "records_of_an_event"),
+    [
+        pytest.param("trades", {"market.crypto.trades.binance": "avro"}, 1, id="trades"),
+        pytest.param("candles", {"binance_kline": "candle"}, 1, id="candles"),
+        pytest.param(
+            "events", {"binance-raw-events": "event", "binance-trades": "event", "binance-depth": "event"}, 2, id="events"
+        ),
+        pytest.param("envelopes", dict.fromkeys(("raw_trades", "raw_klines", "raw_tickers"), "envelope"), 1, id="envelopes"),
+        pytest.param("futures", {"kline_data": "futures-kline", "order_book_data": "futures-quote"}, 1, id="futures"),
+    ],
+)
+def test_the_books_of_every_profile_balance(
+    tmp_path: Path, profile: str, topics: dict[str, str], records_of_an_event: int
+) -> None:
+    """Each topic of a profile holds its records in its own layout, and all of them together what was delivered."""
+    code, out, err = play(tmp_path, "--profile", profile, "--seconds", "3", "--rate", "300", "--json")
+    assert code == 0, err
+    sheet = sheet_of(out)
+    assert_whole(sheet)
+    assert {name: topic["form"] for name, topic in sheet["topics"].items()} == topics
+    assert all(topic["consumed"] > 0 for topic in sheet["topics"].values())
+    assert round(sheet["records"] / sheet["published"]) == records_of_an_event
+    assert_nothing_left(tmp_path)
+
+
+SPOT = "kline_1s bookTicker depth@100ms depth5 !miniTicker@arr ticker !ticker_1h@arr avgPrice referencePrice blockTrade trade"
+USDM = "kline_1m bookTicker depth depth20@100ms !miniTicker@arr !ticker@arr !markPrice@arr@1s !forceOrder@arr aggTrade"
+
+
+@pytest.mark.parametrize(
+    ("market", "streams", "raw"),
+    [pytest.param("spot", SPOT, "aggTrade", id="spot"), pytest.param("usdm", USDM, "trade !miniTicker@arr", id="usdm")],
+)
+def test_the_books_of_every_kind_of_stream_balance(tmp_path: Path, market: str, streams: str, raw: str) -> None:
+    """All kinds at once, arrays of all symbols among them, and captured frames: a frame may hold many events."""
+    words = ("--market", market, "--streams", *streams.split(), "--raw-streams", *raw.split())
+    code, out, err = play(tmp_path, "--seconds", "3", "--rate", "150", "--json", *words)
+    assert code == 0, err
+    sheet = sheet_of(out)
+    assert_whole(sheet)
+    assert sheet["sent_events"] > sheet["sent"]
+    assert all(topic["consumed"] > 0 for topic in sheet["topics"].values())
+
+
+def test_several_candles_close_while_one_watches(tmp_path: Path) -> None:
+    """Closed candles of a minute come within seconds, as the market's time runs fast; that is said, and none is missing."""
+    code, out, err = play(tmp_path, "--streams", "kline_1m", "--seconds", "3", "--json")
+    assert code == 0, err
+    sheet = sheet_of(out)
+    assert_whole(sheet)
+    candles = sheet["topics"]["market.crypto.klines.binance"]["series"]["kline_1m"]
+    assert {symbol: held["records"] >= 3 for symbol, held in candles.items()} == {
+        "BTCUSDT": True,
+        "ETHUSDT": True,
+        "BNBUSDT": True,
+    }
+    assert sheet["ignored_by_reason"]["open_candle"] > 0
+    assert f"Market time runs {sheet['market_speed']} times as fast as yours" in err
 
 
 def test_a_pipe_gets_plain_lines(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from k2.ingestion.service import _in_background
+from k2.ingestion.background import in_background
 
 if TYPE_CHECKING:
     import pytest
@@ -23,7 +23,7 @@ async def test_it_ends_with_the_parts() -> None:
             ended.set()
 
     async with AsyncExitStack() as parts:
-        _in_background(parts, endless())
+        in_background(parts, endless())
         await asyncio.sleep(0)
     assert ended.is_set()
 
@@ -35,7 +35,7 @@ async def test_its_defect_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         raise ZeroDivisionError
 
     async with AsyncExitStack() as parts:
-        _in_background(parts, broken())
+        in_background(parts, broken())
         await asyncio.sleep(0.01)
     told = capsys.readouterr().out
     assert "Work in the background broke" in told

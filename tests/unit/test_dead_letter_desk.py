@@ -19,7 +19,6 @@ from k2.ingestion.core.delivery import verdict_on
 from k2.ingestion.core.letter_reader import read_letter
 from k2.ingestion.core.outcome import DeadLetter, Reason, Record, Stage
 from k2.ingestion.dead_letter_desk import ROOM_FROM_PENDING, DeadLetterDesk
-from k2.ingestion.exchanges.binance import mapping
 from k2.ingestion.happenings import Happenings
 
 if TYPE_CHECKING:
@@ -35,13 +34,13 @@ RECORD = make_record(26129)
 class Office:
     """A desk with its box and its file."""
 
-    def __init__(self, directory: Path, market: str = "spot", stream: str = "aggTrade", **limits: Any) -> None:
+    def __init__(self, directory: Path, market: str = "spot", **limits: Any) -> None:
         self.directory, self.states = directory, list[BoxState]()
         self.journal = DailyJournal(directory, "binance")
         self.box = DeadLetterBox(self.journal, on_change=self.states.append, limits=BoxLimits(**{**QUICK, **limits}))
         self.box.start()
         self.happenings = Happenings("picows")
-        self.desk = make_desk(self.box, self.happenings, market, stream)
+        self.desk = make_desk(self.box, self.happenings, market)
 
     async def letters(self) -> list[dict[str, Any]]:
         assert await self.box.flush(20)
@@ -112,7 +111,7 @@ class TestRecords:
         self, tmp_path: Path, market: str, stream: str, extra: dict[str, Any]
     ) -> None:
         """A record that failed after encoding shows the event under the exchange's own keys, with its values."""
-        office = Office(tmp_path / "dlq", market, stream)
+        office = Office(tmp_path / "dlq", market)
         office.desk.record(make_record(7, market, stream, **extra), REFUSED, "no", 1)
         letter = await office.letter()
         office.box.close()
@@ -152,7 +151,7 @@ class TestRecords:
     async def test_without_a_schema_the_record_is_kept(self, tmp_path: Path) -> None:
         """Before the schema is known there is no message to show, and nothing is lost for it."""
         office = Office(tmp_path / "dlq")
-        desk = DeadLetterDesk(office.box, office.happenings, "spot", "aggTrade", mapping.original_message)
+        desk = DeadLetterDesk(office.box, office.happenings, "spot")
         desk.record(RECORD, REFUSED, "no", 1)
         letter = await office.letter()
         office.box.close()

@@ -130,12 +130,17 @@ def test_each_is_counted(happen: Happen, counter: str, value: int) -> None:
 
 
 class TestConnections:
-    def test_the_first_connection_is_no_reconnection(self) -> None:
-        """Those after the first one are."""
+    def test_a_connection_that_takes_a_lost_ones_place_is_a_reconnection(self) -> None:
+        """One of several that were opened to begin with is none, and neither is one after an end that we chose."""
         happenings = Happenings("picows")
         log = [line for _ in range(3) for line in told(lambda h: h.connected("ws://x"), happenings)[1]]
-        assert (happenings.connections, happenings.reconnections) == (3, 2)
+        assert (happenings.connections, happenings.reconnections) == (3, 0)
         assert [line["connections"] for line in log] == [1, 2, 3]
+        for cause in (Cause.RESET, Cause.STOPPING):
+            happenings.disconnected(cause, LinkClosed(1006, "", by_us=False))
+        for _ in range(2):
+            happenings.connected("ws://x")
+        assert (happenings.connections, happenings.reconnections) == (5, 1)
 
     @pytest.mark.parametrize(
         ("happen", "kind"),

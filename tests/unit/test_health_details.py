@@ -70,10 +70,10 @@ def test_connections_are_counted(assemble: Callable[..., Assembly]) -> None:
     """How many came about and how many attempts failed, whatever the kind; of the causes of an end those that happened."""
     assembly = assemble()
     happenings = assembly.happenings
-    for _ in range(3):
+    happenings.connected("ws://127.0.0.1:1")
+    for cause in (Cause.RESET, Cause.SILENCE):
+        happenings.disconnected(cause, LinkClosed(1006, "", by_us=False))
         happenings.connected("ws://127.0.0.1:1")
-    happenings.disconnected(Cause.RESET, LinkClosed(1006, "", by_us=False))
-    happenings.disconnected(Cause.SILENCE, LinkClosed(1000, "", by_us=True))
     happenings.connect_failed(ConnectFailure.DNS, "no such host", 1.0)
     happenings.refused(429, "slow down", 1.0)
     assert told(assembly)["connections"] == {
@@ -106,17 +106,17 @@ async def test_dead_letters_are_told_by_reason(assemble: Callable[..., Assembly]
 
 
 def test_versions_and_schema_are_named(assemble: Callable[..., Assembly]) -> None:
-    """Which programs run, and which schema is written; its id is null until it is known."""
+    """Which programs run, and which schemas are written; the first one's id is null until it is known."""
     assembly = assemble()
     found = told(assembly)
     assert list(found["versions"]) == ["k2", "python", "librdkafka", "transport"]
     assert tuple(found["versions"].values()) == assembly.readings.build
     assert found["schema"] == {"subject": "", "id": None, "fingerprint": "", "source": "none"}
-    assembly.readings.start.schema = ("trades-value", "7", "0123456789abcdef")
+    assembly.readings.start.schemas = (("trades-value", "7", "0123456789abcdef"), ("klines-value", "8", "fedcba9876543210"))
     assembly.readings.start.schema_source = SchemaSource.PINNED
-    assert told(assembly)["schema"] == {
-        "subject": "trades-value", "id": 7, "fingerprint": "0123456789abcdef", "source": "pinned",
-    }  # fmt: skip
+    trades = {"subject": "trades-value", "id": 7, "fingerprint": "0123456789abcdef", "source": "pinned"}
+    klines = {"subject": "klines-value", "id": 8, "fingerprint": "fedcba9876543210", "source": "pinned"}
+    assert (told(assembly)["schema"], told(assembly)["schemas"]) == (trades, [trades, klines])
 
 
 def test_our_clock_is_told(assemble: Callable[..., Assembly]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from k2.errors import ConfigurationError, UnavailableError
 from k2.ingestion import pin_watch
 from k2.ingestion.core.health import SchemaSource
-from k2.ingestion.pin_watch import confirm_pin
+from k2.ingestion.pin_watch import confirm_pins
 from k2.ingestion.readings import StartFacts
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pin_watch, "ASK_EVERY_S", 0.001)
 
 
-def pinned(source: SchemaSource = SchemaSource.PINNED) -> StartFacts:
-    return StartFacts(schema_source=source, schema=("a-value", "7", "f00"))
+def pinned() -> StartFacts:
+    return StartFacts(schema_source=SchemaSource.PINNED, schemas=(("a-value", "7", "f00"), ("b-value", "9", "f01")))
 
 
 def answering(*answers: int | Exception | None) -> tuple[Callable[[], int | None], list[int | Exception | None]]:
@@ -46,7 +46,7 @@ def answering(*answers: int | Exception | None) -> tuple[Callable[[], int | None
 async def test_it_asks_until_the_registry_has_our_id(before: tuple[int | Exception | None, ...]) -> None:
     """Whatever it hears before, the answer that is ours ends the asking, and the source is the registry from then on."""
     facts, (lookup, given) = pinned(), answering(*before, 7)
-    await asyncio.wait_for(confirm_pin(facts, lookup), 10)
+    await asyncio.wait_for(confirm_pins(facts, [(7, lookup)]), 10)
     assert facts.schema_source is SchemaSource.REGISTRY
     assert len(given) == len(before) + 1
 
@@ -61,7 +61,7 @@ async def test_another_id_is_told_once(capsys: pytest.CaptureFixture[str]) -> No
             loop.call_soon_threadsafe(heard_twice.set)
         return lookup()
 
-    asking = asyncio.create_task(confirm_pin(facts, lookup_and_tell))
+    asking = asyncio.create_task(confirm_pins(facts, [(7, lookup_and_tell)]))
     await asyncio.wait_for(heard_twice.wait(), 10)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -70,8 +70,9 @@ async def test_another_id_is_told_once(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().out.count("has not the schema id") == 1
 
 
-async def test_a_client_with_an_id_from_the_registry_never_asks() -> None:
-    """Zero calls while running is the rule; a pinned start is the only exception."""
-    lookup, given = answering(7)
-    await asyncio.wait_for(confirm_pin(pinned(SchemaSource.REGISTRY), lookup), 1)
-    assert given == []
+async def test_every_schema_has_to_be_confirmed() -> None:
+    """Of several the confirmed ones are not asked about again, and only with the last one the source is the registry."""
+    facts, (first, asked_first), (second, asked_second) = pinned(), answering(7), answering(AWAY, None, 9)
+    await asyncio.wait_for(confirm_pins(facts, [(7, first), (9, second)]), 10)
+    assert facts.schema_source is SchemaSource.REGISTRY
+    assert (asked_first, asked_second) == ([7], [AWAY, None, 9])

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from k2.cli.main import main
+from k2.cli.schemas import default_topic
 from k2.ingestion.adapters import schema_files
 from k2.ingestion.adapters.schema_files import load_schema, schema_names
 from k2.simulator.registry import EmbeddedRegistry
@@ -116,3 +117,52 @@ def test_exit_codes_of_faults(capsys: pytest.CaptureFixture[str], words: tuple[s
     assert main(["schemas", *words]) == code
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
+
+
+def test_every_schema_has_a_default_topic() -> None:
+    """Beside the trades' own, on the market that has its streams; so `check` with a registry can look at all of them."""
+    assert {name: default_topic(name) for name in ("trade_v2", "kline_v2", "mark_price_v2", "raw_v2")} == {
+        "trade_v2": "market.crypto.trades.binance",
+        "kline_v2": "market.crypto.klines.binance",
+        "mark_price_v2": "market.futures.mark-prices.binance",
+        "raw_v2": "market.crypto.raw.binance",
+    }
+    assert None not in map(default_topic, schema_names())
+
+
+async def test_all_schemas_can_be_checked_against_a_registry(
+    embedded: EmbeddedRegistry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A new registry takes each of them."""
+    assert await k2("check", "--schema-registry", embedded.url, "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)) == len(schema_names())
+
+
+@pytest.mark.parametrize(
+    "flags", [("--streams", "aggTrade", "kline_1m"), ("--planned",)], ids=["by-a-flag", "of-this-environment"]
+)
+async def test_the_schemas_of_a_clients_topics_are_registered_together(
+    flags: tuple[str, ...], embedded: EmbeddedRegistry, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each under the subject of its topic."""
+    monkeypatch.setenv("K2_STREAMS", "aggTrade,kline_1m")
+    assert await k2("register", *flags, "--schema-registry", embedded.url, "--json") == 0
+    assert [(entry["schema"], entry["subject"]) for entry in json.loads(capsys.readouterr().out)] == [
+        ("trade_v2", SUBJECT), ("kline_v2", "market.crypto.klines.binance-value"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--profile", "events"), "--profile: none of its topics holds Avro"),
+        (("--profile", "trades", "--schema", "trade_v2"), "--schema, --topic and --subject name one schema"),
+    ],
+)
+async def test_what_cannot_be_registered_together_is_said(
+    flags: tuple[str, ...], said: str, embedded: EmbeddedRegistry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line, exit 2, and nothing is registered."""
+    assert await k2("register", *flags, "--schema-registry", embedded.url) == 2
+    assert said in capsys.readouterr().err
+    assert not [request for request in embedded.requests if request.startswith("POST")]

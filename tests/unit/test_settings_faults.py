@@ -59,7 +59,12 @@ def test_a_wrong_command_line_is_told_readably(argv: list[str], told: str) -> No
 
 WRONG_VALUES = [
     ("--symbols", ""), ("--symbols", ", ,"), ("--symbols", "BTC-USDT"), ("--symbols", "BTC_USDT"), ("--symbols", "a\x1b[31m"),
-    ("--stream", "depth"), ("--transport", "aiohttp"), ("--ws-url", "https://x"), ("--ws-url", "wss://"), ("--ws-url", "x:1"),
+    ("--streams", "kline_7m"), ("--stream", "depth7"), ("--streams", ","), ("--streams", "a|b"),
+    ("--raw-streams", "@trade"), ("--raw-streams", "!"), ("--candles", "all"), ("--symbols", "ALL"),
+    ("--symbols", "ALL: BTCUSDT"),
+    ("--streams-per-connection", "1025"), ("--give-up-after", "-1"), ("--metrics-log-interval", "0.5"), ("--acks", "2"),
+    ("--profile", "event"), ("--profile", "./absent.yaml"), ("--profile", "\0/"), ("--streams", "aggTrade trade"),
+    ("--transport", "aiohttp"), ("--ws-url", "https://x"), ("--ws-url", "wss://"), ("--ws-url", "x:1"),
     ("--ws-url", "wss://h:99999"), ("--ws-url", "wss://h/ws?streams=a"), ("--ws-url", "wss://h h"), ("--ws-url", "wss://[::1"),
     ("--rest-url", "ftp://x"), ("--proxy", "socks5://x"), ("--shard", "1/1"), ("--shard", "1"), ("--shard", "0/0"),
     ("--state-dir", ""), ("--state-dir", "~/k2"), ("--kafka-bootstrap", "kafka"), ("--kafka-bootstrap", ""),
@@ -88,6 +93,8 @@ CONTRADICTIONS = [
     (["--market", "usdm", "--ws-url", "wss://stream.binance.com:9443/ws"], "serves the other market"),
     (["--transport", "picows", "--compression"], "picows does not compress"),
     (["--symbols", "A", "--shard", "1/2"], "leaves no symbol"),
+    (["--streams", "btcusdt@trade", "!miniTicker@arr", "--shard", "1/2"], "leaves no stream of --streams"),
+    (["--streams", "off"], "--streams and --raw-streams are both off"),
     (["--kafka-security-protocol", "SASL_SSL"], "need a mechanism"),
     (["--kafka-cert", "PEM", "--kafka-security-protocol", "SSL"], "--kafka-cert and --kafka-key belong together"),
     (["--kafka-ca", "PEM"], "no effect unless --kafka-security-protocol"),

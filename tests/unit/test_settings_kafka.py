@@ -59,6 +59,8 @@ TUNED = "--kafka-property batch.size=65536 linger.ms=100 compression.type=zstd m
         pytest.param(tuple(LARGEST.split()), id="largest"),
         pytest.param(tuple(TUNED.split()), id="tuned"),
         pytest.param(LOGIN, id="login"),
+        pytest.param(("--acks", "1"), id="leader-only"),
+        pytest.param(("--acks", "0"), id="nobody"),
     ],
 )
 def test_librdkafka_accepts_what_the_options_allow(argv: tuple[str, ...]) -> None:
@@ -112,11 +114,36 @@ def test_safe_values_of_these_properties_are_accepted(text: str) -> None:
     assert kafka("--kafka-property", text).properties == dict([text.split("=")])
 
 
-@pytest.mark.parametrize("text", ["request.required.acks=1", "delivery.timeout.ms=1000", "retries=0", "max.in.flight=6"])
+@pytest.mark.parametrize("text", ["delivery.timeout.ms=1000", "retries=0", "max.in.flight=6"])
 def test_other_names_of_a_property_do_not_evade_the_refusal(text: str) -> None:
     """librdkafka's second names for a property are known."""
     (fault,) = faults_of("--kafka-property", text)
     assert "--allow-unsafe-kafka-properties" in fault
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ", "called", "acks"),
+    [
+        pytest.param(["--acks", "1"], {}, "--acks", "1", id="flag"),
+        pytest.param([], {"K2_ACKS": "0"}, "K2_ACKS (--acks)", "0", id="variable"),
+        pytest.param(["--kafka-property", "request.required.acks=1"], {}, "--kafka-property acks", "1", id="property"),
+    ],
+)
+def test_a_promise_that_is_given_up_is_told(argv: list[str], environ: dict[str, str], called: str, acks: str) -> None:
+    """Fewer acknowledgements are taken where they are asked for, in order all the same, and the log says what that costs."""
+    settings = load_settings(argv, environ)
+    config = settings.kafka.producer_config()
+    assert (config["acks"], config["enable.idempotence"], config["max.in.flight.requests.per.connection"]) == (acks, False, 1)
+    (note,) = settings.notes
+    assert note.startswith(f"{called} is {acks}: ")
+    assert "may be written twice" in note
+
+
+@pytest.mark.parametrize("argv", [[], ["--acks", "ALL"], ["--kafka-property", "acks=-1"]])
+def test_by_default_there_is_nothing_to_tell(argv: list[str]) -> None:
+    """All replicas acknowledge, however that is said."""
+    settings = load_settings(argv, {})
+    assert (settings.kafka.acks, settings.notes) == ("all", ())
 
 
 def test_every_owned_property_names_an_option() -> None:

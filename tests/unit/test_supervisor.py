@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from k2.ingestion.adapters.feed.feed import Endpoint, Feed
+from k2.ingestion.adapters.feed.feed import Endpoint
+from k2.ingestion.adapters.feed.group import FeedGroup
 from k2.ingestion.adapters.feed.policy import Cause, FeedPolicy
 from k2.ingestion.adapters.feed.port import ConnectFailure, LinkClosed
 from k2.ingestion.core.backpressure import Flow, Limits
@@ -40,8 +41,11 @@ class FakeEngine(Calls):
 
 
 class FakeFeed(Calls):
-    data_frames = 0
+    turns = 0
     connected = False
+
+    def turn_ended(self) -> None:
+        self.turns += 1
 
 
 class FakeDesk(Calls):
@@ -117,10 +121,12 @@ class TestBackPressure:
     async def test_a_feed_that_was_paused_and_held_dials_again(self) -> None:
         """The same with the feed itself: it waits while it is held, and not a moment longer."""
         rig = Rig(hold_after_s=0.0)
-        feed = Feed(
-            Endpoint("ws://127.0.0.1:1", cast("Any", None)), ["btcusdt@aggTrade"], cast("Any", None), rig.supervisor, FeedPolicy()
+        endpoint = Endpoint("ws://127.0.0.1:1", cast("Any", None))
+        group = FeedGroup(
+            lambda _: endpoint, ["btcusdt@aggTrade"], cast("Any", None), rig.supervisor, FeedPolicy(), received=lambda: 0
         )
-        rig.supervisor.watch(feed)
+        [feed] = group._feeds
+        rig.supervisor.watch(group)
         for records in (10, 10):
             rig.in_flight(records)
         assert feed._wait_s() == float("inf")
@@ -138,11 +144,11 @@ class TestBackPressure:
         supervisor.turn_ended(0)
         supervisor.control(Control(ControlKind.ACKNOWLEDGED, 1))
 
-    def test_data_frames_reach_the_feed(self, rig: Rig) -> None:
-        """The feed's watch over silence lives on them."""
+    def test_every_turn_is_told_to_the_feed(self, rig: Rig) -> None:
+        """Its watch over silence lives on what a turn brought."""
         rig.supervisor.turn_ended(3)
-        rig.supervisor.turn_ended(4)
-        assert rig.feed.data_frames == 7
+        rig.supervisor.turn_ended(0)
+        assert rig.feed.turns == 2
 
 
 class TestTheEnd:
@@ -208,21 +214,25 @@ class TestBroker:
 
 class TestConnection:
     def test_connected_as_the_feed_is(self, rig: Rig) -> None:
-        """Every turn tells whether all streams are live, and the end of the link does at once."""
+        """Every turn tells whether all streams are live, and the end of a link that carried some of them does at once."""
         seen = []
         for connected in (False, True):
             rig.feed.connected = connected
             rig.supervisor.turn_ended(0)
             seen.append(rig.readings.connected)
-        rig.supervisor.disconnected(Cause.RESET, CLOSED)
-        assert [*seen, rig.readings.connected] == [False, True, False]
+        for connected in (True, False):
+            rig.feed.connected = connected
+            rig.supervisor.disconnected(Cause.RESET, CLOSED)
+            seen.append(rig.readings.connected)
+        assert seen == [False, True, True, False]
 
     def test_refused_streams_are_remembered_until_they_are_taken(self, rig: Rig) -> None:
-        """A later acknowledgement clears a stream, a new connection all of them."""
+        """A later acknowledgement clears a stream; another connection, which may carry others, does not."""
         rig.supervisor.subscription_refused(["a@trade", "b@trade"], "2: unknown")
         rig.supervisor.subscribed(["a@trade"])
-        before = set(rig.readings.refused_streams)
         rig.supervisor.connected("ws://exchange")
+        before = set(rig.readings.refused_streams)
+        rig.supervisor.subscribed(["b@trade"])
         assert (before, rig.readings.refused_streams) == ({"b@trade"}, set())
 
     @pytest.mark.parametrize(

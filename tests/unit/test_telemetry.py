@@ -60,10 +60,10 @@ def assembly(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Assembly]:
     """A client to which a little of everything has happened; its broker is not there."""
     assembly = Assembly(f"127.0.0.1:{free_port()}", tmp_path_factory.mktemp("dlq"), symbols=SYMBOLS)
     assembly.happenings.connected("ws://x")
-    assembly.happenings.connected("ws://x")
+    assembly.happenings.disconnected(Cause.RESET, LinkClosed(1006, "", by_us=False))
     assembly.happenings.connect_failed(ConnectFailure.DNS, "?", 1.0)
     assembly.happenings.refused(503, "?", 1.0)
-    assembly.happenings.disconnected(Cause.RESET, LinkClosed(1006, "", by_us=False))
+    assembly.happenings.connected("ws://x")
     numbers = (1, 2, 5, 4, 4)  # a gap of two, one of which is filled late and then seen again
     assembly.read(*(frame_of(trade_event(number)) for number in numbers))
     assembly.read(frame_of(trade_event(1, symbol="ETHUSDT", zz=1)), b"{")

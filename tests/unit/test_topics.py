@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from k2.errors import ConfigurationError, K2Error
 from k2.ingestion.adapters.kafka_faults import BrokerUnavailableError, ClientFaults, open_client
 from k2.ingestion.adapters.topic_tail import last_identities
-from k2.ingestion.adapters.topics import TopicSpec, create_command, ensure_topic
+from k2.ingestion.adapters.topics import TopicMaker, TopicSpec, create_command, ensure_topic
 from k2.ingestion.core.avro import frame_prefix
-from k2.ingestion.core.identity import LONGEST_IDENTITY, foreign_identity, message_identity
+from k2.ingestion.core.identity import LONGEST_IDENTITY, message_identity, record_name
+from kit.mock_kafka import MockKafka
 
 LOGGER = logging.getLogger("test.librdkafka")
 LOGGER.propagate = False
@@ -72,18 +73,11 @@ def test_any_bytes_are_survived(value: bytes) -> None:
     assert identity is None or len(identity.split(".")) >= 5
 
 
-@pytest.mark.parametrize(
-    ("identities", "foreign"),
-    [
-        pytest.param([], None, id="empty-topic"),
-        pytest.param([OURS, "binance.spot.aggTrade.ETHUSDT.1"], None, id="ours"),
-        pytest.param([OURS, "binance.spot.trade.ETHUSDT.1"], "binance.spot.trade.ETHUSDT.1", id="another-stream"),
-        pytest.param(["binance.usdm.aggTrade.BTCUSDT.1"], "binance.usdm.aggTrade.BTCUSDT.1", id="another-market"),
-    ],
-)
-def test_the_first_foreign_identity_is_told(identities: list[str], foreign: str | None) -> None:
-    """One record of another market or stream is enough to refuse the topic."""
-    assert foreign_identity(identities, "binance.spot.aggTrade.") == foreign
+def test_a_record_is_named_by_its_identity_or_by_its_bytes() -> None:
+    """JSON has no message id: equal bytes have one name, others another one, and none looks like an identity."""
+    assert record_name(framed(OURS)) == record_name(framed(OURS, b"other", 7)) == OURS
+    assert record_name(b'{"a":1}') == record_name(b'{"a":1}') != record_name(b'{"a":2}')
+    assert record_name(b"").startswith("sha256:")
 
 
 class Cluster:
@@ -165,6 +159,25 @@ def test_another_partition_count_is_only_told(cluster: Cluster, topic: str) -> N
     report = ensure(cluster.config, TopicSpec(topic, 12), create=True)
     assert (report.created, report.partitions) == (False, 4)
     assert report.warnings == (f"topic {topic} has 4 partitions, not 12; it is used as it is",)
+
+
+def test_one_connection_asks_and_makes(cluster: Cluster, topic: str) -> None:
+    """A start asks the same maker whether a topic is there and what it looks like."""
+    cluster.create(topic)
+    maker = TopicMaker(cluster.config, logger=LOGGER)
+    assert maker.ensure(TopicSpec(topic, 4), create=True).created is False
+    described = maker.topic(topic)
+    assert described is not None
+    assert len(described.partitions) == 4
+    assert maker.topic("absent") is None
+
+
+def test_a_broker_that_answers_slowly_is_not_away() -> None:
+    """An answer may take longer than the first look for one, as long as it comes within the time."""
+    with MockKafka() as slow:
+        slow.create_topic("t", 1)
+        slow.set_delay(700)
+        assert ensure_topic({"bootstrap.servers": slow.bootstrap}, TopicSpec("t", 1), create=True, logger=LOGGER).partitions == 1
 
 
 def test_a_missing_topic_that_is_not_to_be_created(cluster: Cluster, topic: str) -> None:

@@ -47,7 +47,8 @@ def client_settings(arguments: argparse.Namespace) -> Settings:
 @contextmanager
 def tool_logging(settings: Settings) -> Iterator[None]:
     """Log to standard error as long as the block runs, and only if a level was asked for: a tool has lines of its own."""
-    asked_for = settings.sources["logs.level"].kind is not SourceKind.DEFAULT
+    # A profile speaks for the client that it was made for.
+    asked_for = settings.sources["logs.level"].kind not in {SourceKind.DEFAULT, SourceKind.PROFILE}
     close = configure_logging(level=settings.logs.level if asked_for else "CRITICAL", stream=sys.stderr)
     try:
         yield

@@ -43,7 +43,8 @@ EPILOG = (
 )
 TIMES = "an age without a sign (10m, 2h), a date, an RFC 3339 time, or seconds (10 digits) or ms (13) since 1970"
 REPLAY_OPTIONS = (
-    "feed.market", "feed.stream", "feed.rest_url", *BROKER, "kafka.topic_prefix", *REGISTRY, "state_dir", "startup_timeout_s",
+    "profile", "feed.market", "feed.streams", "feed.raw_streams", "feed.candles", "feed.rest_url",
+    *BROKER, "kafka.topic_prefix", *REGISTRY, "state_dir", "startup_timeout_s",
 )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ DEFAULT_TIMEOUT = "10"
 _USAGE = "k2 doctor [--json] [--probe] [--timeout SECONDS] [the client's options]"
 _DESCRIPTION = (
     "Examines everything that the client would use: configuration, directories, the way to the exchange, its handshake, streams "
-    "and REST, the clock, the schema registry, the broker and the topic. Takes the client's own options and variables. One line "
+    "and REST, the clock, the schema registry, the broker and the topics. Takes the client's own options and variables. One line "
     "for each check, with what to do about every failure. Changes nothing, unless --probe is given."
 )
 _EPILOG = (

@@ -42,6 +42,7 @@ COMMANDS = {
     "schemas": Command("k2.cli.schemas", "show the schemas, register them, check their compatibility"),
     "tail": Command("k2.cli.tail", "decode a topic to a table or to JSON lines"),
     "top": Command("k2.cli.top", "watch a running client"),
+    "topics": Command("k2.cli.topics", "make the planned topics, and check them"),
 }
 
 

@@ -1,5 +1,5 @@
 """
-`k2 schemas`: check the schemas, register one, show one.
+`k2 schemas`: check the schemas, register one or those of a profile, show one.
 
 Exit codes: 0 all is well, 1 a schema breaks a rule or is incompatible, 2 usage or configuration, 69 the registry does not answer.
 """
@@ -19,18 +19,14 @@ from k2.errors import EXIT_OK, ConfigurationError
 from k2.ingestion.adapters.registry_access import IncompatibleSchemaError, RegistryAccess, access_from, subject_of
 from k2.ingestion.adapters.schema_files import load_schema, schema_names
 from k2.ingestion.core.schemas import Schema, lint
+from k2.ingestion.exchanges.binance.kinds import KINDS, RAW_SCHEMA, RAW_TOPIC
 from k2.ingestion.options import SourceKind
+from k2.ingestion.topic_plan import sibling_topic
+from k2.ingestion.worked_out import MARKET_DEFAULTS
 
 EXIT_FAULTS = 1
 DEFAULT_SCHEMA = "trade_v2"
-DEFAULT_TOPICS = {
-    "trade_v2": "market.crypto.trades.binance",
-    "quote_v2": "market.crypto.quotes.binance",
-    "kline_v2": "market.crypto.klines.binance",
-    "depth_v2": "market.crypto.depth.binance",
-    "ticker_v2": "market.crypto.tickers.binance",
-}
-
+_PREFIXES = MARKET_DEFAULTS["kafka.topic_prefix"]
 Arguments = argparse.Namespace
 T = TypeVar("T")
 
@@ -58,6 +54,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_options(check, run_check, schema_help="only this one; all by default")
     register = commands.add_parser("register", help="register a schema under a topic's subject", allow_abbrev=False)
     _add_options(register, run_register, schema_help=f"which one; {DEFAULT_SCHEMA} by default")
+    of_client = "those of all topics that a client with --profile or --streams writes, instead of one"
+    register.add_argument("--planned", action="store_true", help=of_client)
+    add_client_options(register, ("profile", "feed.market", "feed.streams", "feed.raw_streams", "kafka.topic_prefix"))
     show = commands.add_parser("show", help="print a schema, and what the registry has for it", allow_abbrev=False)
     _add_options(show, run_show, schema_help=f"which one; {DEFAULT_SCHEMA} by default")
 
@@ -83,20 +82,41 @@ def run_check(arguments: Arguments) -> int:
 
 
 def run_register(arguments: Arguments) -> int:
-    schema = load_schema(arguments.schema or DEFAULT_SCHEMA)
-    subject = _subject(arguments, schema)
+    access = _required(_access(arguments))
     try:
-        resolved = _with_registry(
-            _required(_access(arguments)), lambda registry: registry.resolve(subject, schema, register=True)
-        )
+        registered = [_registered(schema, subject, access) for subject, schema in _to_register(arguments)]
     except IncompatibleSchemaError as error:
         print(f"k2 schemas: {error}", file=sys.stderr)
         return EXIT_FAULTS
+    lines = [f"{data['schema']} has id {data['id']} under {data['subject']} (version {data['version']})" for data in registered]
+    _print(arguments, registered if _is_planned(arguments) else registered[0], lines)
+    return EXIT_OK
+
+
+def _is_planned(arguments: Arguments) -> bool:
+    """Whether the schemas of a client's topics are meant: asked for, or named by a flag that nothing else here needs."""
+    flags = vars(arguments)
+    return bool(arguments.planned or flags.get("profile") or flags.get("feed.streams") or flags.get("feed.raw_streams"))
+
+
+def _to_register(arguments: Arguments) -> list[tuple[str, Schema]]:
+    """Subjects, each with what is to be registered there."""
+    if not _is_planned(arguments):
+        schema = load_schema(arguments.schema or DEFAULT_SCHEMA)
+        return [(_subject(arguments, schema), schema)]
+    if arguments.schema or arguments.topic or arguments.subject:
+        raise ConfigurationError("--schema, --topic and --subject name one schema; leave them out, or --profile and --streams")
+    plans = [plan for plan in client_settings(arguments).topics if plan.needs_schema]
+    if not plans:
+        raise ConfigurationError("--profile: none of its topics holds Avro, so there is no schema to register")
+    return [(plan.subject, load_schema(plan.schema_name)) for plan in plans]
+
+
+def _registered(schema: Schema, subject: str, access: RegistryAccess) -> dict[str, Any]:
+    resolved = _with_registry(access, lambda registry: registry.resolve(subject, schema, register=True))
     for warning in resolved.warnings:
         print(f"k2 schemas: {warning}", file=sys.stderr)
-    data = {"schema": schema.name, "subject": subject, "id": resolved.schema_id, "version": resolved.version}
-    _print(arguments, data, [f"{schema.name} has id {resolved.schema_id} under {subject} (version {resolved.version})"])
-    return EXIT_OK
+    return {"schema": schema.name, "subject": subject, "id": resolved.schema_id, "version": resolved.version}
 
 
 def run_show(arguments: Arguments) -> int:
@@ -145,12 +165,20 @@ def _held_line(held: dict[str, Any]) -> str:
 def _subject(arguments: Arguments, schema: Schema) -> str:
     if arguments.subject:
         return str(arguments.subject)
-    topic = arguments.topic or DEFAULT_TOPICS.get(schema.name)
+    topic = arguments.topic or default_topic(schema.name)
     if topic is None:
         raise ConfigurationError(
             f"the schema {schema.name} has no default topic; name one with --topic, or a subject with --subject"
         )
     return subject_of(topic)
+
+
+def default_topic(schema_name: str) -> str | None:
+    """Where a client without a profile writes records of this schema; on the spot market, where both have them."""
+    if schema_name == RAW_SCHEMA:
+        return sibling_topic(_PREFIXES["spot"], RAW_TOPIC)
+    kind = next((kind for kind in KINDS if kind.schema_name == schema_name), None)
+    return None if kind is None else sibling_topic(_PREFIXES[kind.market], kind.topic)
 
 
 def _access(arguments: Arguments) -> RegistryAccess | None:

@@ -10,9 +10,10 @@ from typing import Protocol, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from k2.demo.sheet import Line
+from k2.demo.plain import plain_heading, plain_line
+from k2.demo.sheet_lines import Line
 from k2.demo.snapshot import Snapshot
-from k2.demo.view import plain_heading, plain_line, screen
+from k2.demo.view import screen
 from k2.live.terminal import Picture, replace_unprintable, terminal
 
 

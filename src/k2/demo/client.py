@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from k2.demo.options import DemoOptions
 from k2.demo.parts import PARTITIONS
 from k2.errors import EXIT_CONFIGURATION, EXIT_UNAVAILABLE, ConfigurationError, FatalError, K2Error, UnavailableError
 from k2.ingestion.options import FEED, OPTIONS
+from k2.ingestion.profiles import load_profile, profile_names
 from k2.live.sheet import ClientSheet
 from k2.live.text import printable
 
@@ -26,9 +27,12 @@ MODULE = "k2.ingestion.binance_client"
 LOOPBACK = "127.0.0.1"
 SHUTDOWN_TIMEOUT_S = 8
 END_TIMEOUT_S = SHUTDOWN_TIMEOUT_S + 4.0
+# What the demo's own options say.
+WHAT_TO_STREAM = frozenset({"feed.symbols", "feed.market", "feed.streams", "feed.raw_streams", "feed.candles", "feed.shard"})
 _LONGEST_LINE_BYTES = 1 << 20
 _PROBLEMS = frozenset({"warning", "error", "critical"})
-_ORDINARY_WARNINGS = frozenset({"Dead letters"})  # that a temporary directory does not last is the demo's intention
+# That a temporary directory does not last is the demo's intention, and the embedded broker makes topics as it likes.
+_ORDINARY_WARNINGS = frozenset({"Dead letters", "Topic differs from the settings"})
 _DETAILS = ("kind", "status", "detail", "error")
 
 Event = dict[str, Any]
@@ -37,11 +41,8 @@ Event = dict[str, Any]
 def arguments(options: DemoOptions, directory: Path, *, bootstrap: str, registry_url: str) -> list[str]:
     """The client's command line without the exchange's address."""
     given: dict[str, object] = {
-        "--market": options.market,
-        "--stream": options.stream,
         "--kafka-bootstrap": bootstrap,
         "--schema-registry": registry_url,
-        "--topic-prefix": options.topic_prefix,
         "--partitions": PARTITIONS,
         "--state-dir": directory / "state",
         "--dead-letter-dir": letters_directory(directory),
@@ -49,24 +50,37 @@ def arguments(options: DemoOptions, directory: Path, *, bootstrap: str, registry
         "--http-port": 0,
         "--log-file": directory / "client.log",
         "--log-format": "json",
+        "--log-level": "INFO",
         "--shutdown-timeout": SHUTDOWN_TIMEOUT_S,
     }
-    return ["--symbols", *options.symbols, *(str(word) for pair in given.items() for word in pair)]
+    return [*options.words, "--register", *(str(word) for pair in given.items() for word in pair)]
 
 
 def letters_directory(directory: Path) -> Path:
     return directory / "dead-letters"
 
 
-def environment(inherited: Mapping[str, str], *, live: bool) -> dict[str, str]:
+def environment(inherited: Mapping[str, str], *, live: bool, profile: str | None = None) -> dict[str, str]:
     """
-    What the client inherits: nothing that would set an option of its own.
+    What the client inherits: nothing that would set an option of its own, neither by our names nor by those of a profile.
 
-    For the real exchange its address, proxy and certificates may come from the environment, as they would for the client alone.
+    For the real exchange the way to it (address, proxy, certificates) may come from the environment, as it would for the client
+    alone.
+
+    Args:
+        profile: The one that was asked for, which may be a file of the user's.
     """
-    removed = [option for option in OPTIONS if not (live and option in FEED)]
-    names = {name for option in removed for name in (option.variable, option.file_variable)}
-    return {name: value for name, value in inherited.items() if name not in names}
+    kept = {name for option in FEED if live and option.key not in WHAT_TO_STREAM for name in option.variables}
+    names = {name for option in OPTIONS for name in (*option.variables, option.file_variable)}
+    names |= {name for known in (*profile_names(), profile) if known for name in _variables_of(known)}
+    return {name: value for name, value in inherited.items() if name in kept or name not in names}
+
+
+def _variables_of(profile: str) -> Iterable[str]:
+    try:
+        return load_profile(profile).content.environment
+    except (ValueError, ConfigurationError):  # what is wrong with it is said where it is used
+        return ()
 
 
 def past_the_proxy(inherited: Mapping[str, str]) -> dict[str, str]:

@@ -23,23 +23,28 @@ from msgspec import Struct
 from k2.demo import client as client_process
 from k2.demo.audience import Audience
 from k2.demo.client import ClientProcess
+from k2.demo.expectation import events_in_topics, expected_rows
 from k2.demo.letters import LetterBox
 from k2.demo.options import DemoOptions
 from k2.demo.parts import EmbeddedBroker, SimulatedExchange, fetch, http_session, scratch_directory
 from k2.demo.reader import Reading, TopicReader
-from k2.demo.sheet import Sheet, make_sheet
-from k2.demo.snapshot import ENDING, RUNNING, STARTING, Health, Memory, Snapshot
-from k2.demo.tally import TopicTally
+from k2.demo.sheet import Sent, Sheet, make_sheet
+from k2.demo.snapshot import ENDING, RUNNING, STARTING, Health, Memory, Snapshot, TopicRow
+from k2.demo.tally import Tally
+from k2.demo.words import feed_in_words, form_in_words, no_events, what_it_shows
 from k2.errors import FatalError, K2Error, UnavailableError
+from k2.ingestion.topic_plan import TopicPlan
+from k2.live.text import ASCII, shortened
 from k2.simulator.registry import EmbeddedRegistry
 
 LOOK_EVERY_S = 0.02
 SHOW_EVERY_S = 0.125
 HEALTH_EVERY_S = 0.2
 CONNECT_TIMEOUT_S = 20.0
-FIRST_RECORD_TIMEOUT_S = 60.0  # a rare symbol may not be traded for a while
+FIRST_RECORD_TIMEOUT_S = 75.0  # a rare symbol may not be traded for a while, and a candle of a minute needs one to close
 SETTLE_TIMEOUT_S = 2.0
 READ_TO_THE_END_TIMEOUT_S = 5.0
+STREAMS_NAMED = 80  # characters
 MALFORMED_AFTER = 1 / 3  # of the time
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -83,7 +88,9 @@ class _Director:
 
     def __init__(self, options: DemoOptions, audience: Audience, directory: Path, stack: AsyncExitStack) -> None:
         self._options, self._audience, self._directory, self._stack = options, audience, directory, stack
-        self._tally, self._memory = TopicTally(), Memory(options.symbols)
+        self._rows = tuple(expected_rows(options))
+        self._tally = Tally(options.topics, options.market, closed_only=options.closed_only)
+        self._memory = Memory(self._rows)
         self._letters = LetterBox(client_process.letters_directory(directory))
         self._exchange = None if options.live else SimulatedExchange(options)
         self._health: Health | None = None
@@ -120,16 +127,16 @@ class _Director:
         if self._exchange:
             await self._exchange.start()
             stack.push_async_callback(self._exchange.stop)
-        broker = await asyncio.to_thread(EmbeddedBroker, options.topic)
+        broker = await asyncio.to_thread(EmbeddedBroker, [plan.name for plan in options.topics])
         stack.callback(lambda: broker)  # it lives for as long as it is referred to
         words = client_process.arguments(options, self._directory, bootstrap=broker.address, registry_url=registry.url)
         if self._exchange:
             words += ["--ws-url", self._exchange.ws_url, "--rest-url", self._exchange.rest_url]
-        env = client_process.environment(os.environ, live=options.live)
+        env = client_process.environment(os.environ, live=options.live, profile=options.profile)
         self._client = await ClientProcess.start(words, env, None if options.keep else self._directory)
         stack.push_async_callback(self._client.close)
         # The client needs a second for its start, and so does the reader's library: side by side.
-        reader = await asyncio.to_thread(TopicReader, broker.address, registry.url, options.topic)
+        reader = await asyncio.to_thread(TopicReader, broker.address, registry.url, options.topics)
         self._reading = Reading(reader, self._tally)
         stack.push_async_callback(self._reading.close)
         self._background.append(self._reading.task)
@@ -143,9 +150,9 @@ class _Director:
             cause = log.last_problem or "the client is still starting"
             raise UnavailableError(f"no connection to {self._venue} within {CONNECT_TIMEOUT_S:.0f} s: {cause}")
         if not await self._until(lambda: self._is_cut_short or self._tally.records > 0, FIRST_RECORD_TIMEOUT_S):
-            cause = log.last_problem or "perhaps nobody trades them now"
-            symbols = ", ".join(self._options.symbols)
-            raise UnavailableError(f"connected, but no trade of {symbols} came within {FIRST_RECORD_TIMEOUT_S:.0f} s: {cause}")
+            cause = log.last_problem or no_events(self._options)
+            streams = shortened(", ".join(stream.name for stream in self._options.streams), STREAMS_NAMED, ASCII)
+            raise UnavailableError(f"connected, but no event of {streams} came within {FIRST_RECORD_TIMEOUT_S:.0f} s: {cause}")
         self._first_record_s = time.monotonic()
 
     async def _watch(self) -> None:
@@ -176,7 +183,7 @@ class _Director:
         if exchange is None:
             return
         await exchange.fall_silent()
-        wanted = exchange.sent + exchange.malformed
+        wanted = exchange.events + exchange.malformed
 
         def settled() -> bool:
             received = self._health.balance.received if self._health else 0
@@ -185,17 +192,18 @@ class _Director:
         await self._until(settled, SETTLE_TIMEOUT_S)
 
     def _sheet(self, watched_s: float) -> Sheet | None:
-        client, exchange = self._client.log.sheet, self._exchange
+        client, exchange, options = self._client.log.sheet, self._exchange, self._options
         if client is None:
             return None
         return make_sheet(
             client,
             self._tally,
             self._letters.by_reason,
-            topic=self._options.topic,
-            symbols=self._options.symbols,
-            sent=exchange.sent if exchange else None,
-            malformed=exchange.malformed if exchange else 0,
+            plans=options.topics,
+            rows=self._rows,
+            held=events_in_topics(options, self._tally),
+            sent=Sent(exchange.sent, exchange.events, exchange.malformed) if exchange else None,
+            speed=exchange.speed if exchange else 1,
             seconds=watched_s,
         )
 
@@ -258,12 +266,12 @@ class _Director:
 
     def _snapshot(self) -> Snapshot:
         options, tally, exchange = self._options, self._tally, self._exchange
-        pace = "" if options.live else f", {options.rate:,.0f}/s"
         return Snapshot(
+            what=what_it_shows(options),
             exchange="Binance" if options.live else "a simulated Binance",
-            feed=f"{options.market} {options.stream}{pace}",
-            topic=options.topic,
-            schema_id=self._reading.schema_id if self._first_record_s else None,
+            feed=feed_in_words(options),
+            speed=exchange.speed if exchange else 1,
+            topics=tuple(self._topic(plan) for plan in options.topics),
             phase=self._phase,
             elapsed_s=self._elapsed_s,
             seconds=options.seconds,
@@ -272,11 +280,18 @@ class _Director:
             consumed=self._consumed,
             distinct=self._distinct,
             per_s=self._memory.per_s,
-            symbols=self._memory.rows(tally),
+            rows=self._memory.rows(tally),
+            streams=max(len(self._rows), sum(1 for _ in tally.series())),
             letters=tuple(self._letters.latest),
             letters_by_reason=self._letters.by_reason,
             records=tuple(tally.latest),
         )
+
+    def _topic(self, plan: TopicPlan) -> TopicRow:
+        held = self._tally.topics[plan.name]
+        schema_id = self._reading.schema_ids.get(plan.name) if self._first_record_s else None
+        form = form_in_words(plan, schema_id)
+        return TopicRow(plan.name, form, held.records, held.distinct, held.missing, self._memory.topic_per_s(plan.name))
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -3,53 +3,62 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 from confluent_kafka import KafkaException, Producer
+from msgspec.structs import replace
 
+from k2.demo.malformed import malformed_frames, target
+from k2.demo.market import market_for
 from k2.demo.options import DemoOptions
 from k2.errors import ConfigurationError, FatalError
 from k2.simulator.exchange import Exchange
 from k2.simulator.faults import Garbage, Silence
-from k2.simulator.generated import GeneratedMarket, GeneratedOptions
+from k2.simulator.options import Start, options_for
 
 PARTITIONS = 4  # what librdkafka's mock cluster gives a topic that it makes
 START_TIMEOUT_S = 10.0
 HEALTH_TIMEOUT_S = 1.0
-# One frame for each of five reasons. Those that carry an id carry 1: with a valid rest they would count as seen before.
-MALFORMED = ("not_json", "missing_price", "id_as_text", "unknown_stream", "time_far_future")
 
 
 class EmbeddedBroker:
     """librdkafka's own mock cluster: it speaks Kafka's protocol on loopback for as long as this object lives."""
 
-    def __init__(self, topic: str) -> None:
+    def __init__(self, topics: Iterable[str]) -> None:
         """
-        Start it and let it make the topic. Blocks for some 100 ms.
+        Start it and let it make the topics. Blocks for some 100 ms.
 
         Raises:
             FatalError: it did not come up.
         """
         self._owner = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "embedded", "log_level": 0})
-        try:
-            found = self._owner.list_topics(topic, timeout=START_TIMEOUT_S)
-        except KafkaException as failure:
-            raise FatalError(f"the embedded broker did not start: {failure.args[0]}") from failure
-        broker = next(iter(found.brokers.values()))
-        self.address = f"{broker.host}:{broker.port}"
+        self.address = ""
+        for topic in topics:
+            try:
+                found = self._owner.list_topics(topic, timeout=START_TIMEOUT_S)
+            except KafkaException as failure:
+                raise FatalError(f"the embedded broker did not start: {failure.args[0]}") from failure
+            broker = next(iter(found.brokers.values()))
+            self.address = f"{broker.host}:{broker.port}"
 
 
 class SimulatedExchange:
     """The simulated exchange, with what the demo asks of it."""
 
     def __init__(self, options: DemoOptions) -> None:
-        self._exchange = Exchange(GeneratedMarket(_market_options(options)))
-        self._streams = tuple(f"{symbol.lower()}@{options.stream}" for symbol in options.symbols)
+        pace = options.pace(_now_ms())
+        self.speed = pace.speed
+        self._market = market_for(options, pace)
+        # A market of its own time waits for its reader, so that the candles that close first are seen.
+        start: Start | None = "subscribed" if pace.began_at_ms is not None else None
+        self._exchange = Exchange(self._market, replace(options_for(options.venue), start=start))
+        self._streams = tuple(stream.name for stream in options.streams)
+        self._decoded = frozenset(stream.name for stream in options.streams if options.is_decoded(stream))
 
     async def start(self) -> None:
         await self._exchange.start()
@@ -67,28 +76,34 @@ class SimulatedExchange:
 
     @property
     def sent(self) -> int:
-        """Frames of trades handed to the operating system."""
+        """Well-formed frames handed to the operating system."""
         return self._exchange.sent.total()
 
     @property
+    def events(self) -> int:
+        """How many events they hold."""
+        return self._market.events_in(self._exchange.sent)
+
+    @property
     def malformed(self) -> int:
-        """Frames sent broken on purpose."""
+        """Frames sent broken on purpose. Each is one event."""
         return self._exchange.garbage_sent.total()
 
     async def send_malformed(self) -> None:
-        await self._exchange.inject(Garbage(names=MALFORMED))
+        """Send some broken frames over each connection."""
+        venue = self._market.venue
+        for connection in self._exchange.open_connections:
+            stream = target(name for name in connection.subscriptions.streams if name in self._decoded)
+            frames = malformed_frames(venue, stream, _now_ms())
+            await self._exchange.inject(Garbage(frames=frames, connection=connection.number))
 
     async def fall_silent(self) -> None:
-        """Send no more trades; connections stay open, so that what was sent can still be read."""
+        """Send nothing more; connections stay open, so that what was sent can still be read."""
         await self._exchange.inject(Silence(streams=self._streams))
 
 
-def _market_options(options: DemoOptions) -> GeneratedOptions:
-    """The market counts its rate in aggregated trades, of which some are several single ones."""
-    usual = GeneratedOptions(symbols=options.symbols, venue=options.market, rate=options.rate)
-    if options.stream == "aggTrade":
-        return usual
-    return msgspec.structs.replace(usual, rate=options.rate * len(usual.fills) / sum(usual.fills))
+def _now_ms() -> int:
+    return int(time.time() * 1000)
 
 
 @contextmanager

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from msgspec import Struct, field
 
 from k2.demo.letters import LetterRow
-from k2.demo.tally import RecordRow, TopicTally
+from k2.demo.sorts import RecordRow
+from k2.demo.tally import Key, SeriesTally, Tally
 from k2.live.rates import RateMeter
 from k2.live.sheet import ClientSheet
 
 CURVE_EVERY_S = 0.2
 CURVE_POINTS = 240
+MOST_ROWS = 60  # a screen has no more, and the streams of all symbols have thousands
 STARTING, RUNNING, ENDING = "starting", "running", "ending"  # the phases of a run
-TOTAL = ""  # the key of all symbols together
+TOTAL = ""  # the key of all topics together
 
 
 class Health(Struct, frozen=True):
@@ -32,10 +34,11 @@ class Health(Struct, frozen=True):
         return self.connection_state == "CONNECTED"
 
 
-class SymbolRow(Struct, frozen=True):
-    """One symbol. `latest` is None before its first record; `missing` counts ids; `curve` holds prices, oldest first."""
+class SeriesRow(Struct, frozen=True):
+    """One stream of one symbol. `latest` is None before its first record; `missing` counts ids; `curve` is oldest first."""
 
     symbol: str
+    stream: str
     latest: RecordRow | None
     per_s: float
     records: int
@@ -43,25 +46,40 @@ class SymbolRow(Struct, frozen=True):
     curve: tuple[Decimal, ...] = ()
 
 
+class TopicRow(Struct, frozen=True):
+    """One topic: what its values are, how many records of it were read back, and how fast they come."""
+
+    name: str
+    form: str
+    records: int
+    distinct: int
+    missing: int
+    per_s: float
+
+
 class Snapshot(Struct, frozen=True, kw_only=True):
     """
     One moment.
 
     Attributes:
-        exchange: Whose trades these are, in words.
-        feed: Market, stream and pace, in words.
+        what: What the records are of: trades, or events of several sorts.
+        exchange: Whose they are, in words.
+        feed: Market, streams and pace, in words.
+        speed: How many times as fast as the wall's the market's clock runs.
         phase: One of the three above.
         elapsed_s: Time since the first record; 0 before it.
         health: None while the client does not answer.
         sent: Frames that the simulated exchange sent; None for the real one.
-        consumed, distinct: Records read back, and message ids among them, when `health` was asked for: never ahead of it.
+        consumed, distinct: Records read back, and different ones among them, when `health` was asked for: never ahead of it.
+        rows: Each stream of each symbol, as many as a screen can hold; `streams` is how many there are.
         letters: The latest dead letters, the newest last.
     """
 
+    what: str
     exchange: str
     feed: str
-    topic: str
-    schema_id: int | None
+    speed: int
+    topics: tuple[TopicRow, ...]
     phase: str
     elapsed_s: float
     seconds: float
@@ -70,7 +88,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     consumed: int
     distinct: int
     per_s: float
-    symbols: tuple[SymbolRow, ...]
+    rows: tuple[SeriesRow, ...]
+    streams: int
     letters: tuple[LetterRow, ...]
     letters_by_reason: Mapping[str, int]
     records: tuple[RecordRow, ...]
@@ -85,39 +104,69 @@ class Snapshot(Struct, frozen=True, kw_only=True):
 
     @property
     def missing(self) -> int:
-        return sum(row.missing for row in self.symbols)
+        return sum(topic.missing for topic in self.topics)
 
 
 class Memory:
-    """Turns the growing tally into rows, with rates and price curves."""
+    """
+    Turns the growing tally into rows, with rates and price curves.
 
-    def __init__(self, symbols: Iterable[str]) -> None:
-        self._curves: dict[str, deque[Decimal]] = {symbol: deque(maxlen=CURVE_POINTS) for symbol in symbols}
+    Args:
+        expected: Symbols and streams that have a row before their first record.
+    """
+
+    def __init__(self, expected: Sequence[Key]) -> None:
+        self._order: dict[Key, None] = dict.fromkeys(expected[:MOST_ROWS])
+        self._curves: dict[Key, deque[Decimal]] = {}
         self._curve_due_s = 0.0
         self._rates = RateMeter()
 
     @property
     def per_s(self) -> float:
-        """Records of all symbols a second."""
+        """Records of all topics a second."""
         return self._rates.per_s(TOTAL)
 
-    def observe(self, now_s: float, tally: TopicTally) -> None:
+    def topic_per_s(self, topic: str) -> float:
+        return self._rates.per_s(topic)
+
+    def observe(self, now_s: float, tally: Tally) -> None:
         """Look at the tally at `now_s` of a monotonic clock."""
         if not tally.records:
             return  # the time before the first record is no part of a rate
-        counts = {symbol: held.records for symbol, held in tally.symbols.items()}
-        self._rates.observe(now_s, counts | {TOTAL: tally.records})
+        shown = self._shown(tally)
+        counts = {_rate_key(key): series.records for key, series in shown.items()}
+        by_topic = {name: topic.records for name, topic in tally.topics.items()}
+        self._rates.observe(now_s, counts | by_topic | {TOTAL: tally.records})
         if now_s >= self._curve_due_s:
             self._curve_due_s = now_s + CURVE_EVERY_S
-            for symbol, held in tally.symbols.items():
-                self._curves.setdefault(symbol, deque(maxlen=CURVE_POINTS)).append(held.latest.price)
+            for key, series in shown.items():
+                price = series.latest.price
+                if price is not None:
+                    self._curves.setdefault(key, deque(maxlen=CURVE_POINTS)).append(price)
 
-    def rows(self, tally: TopicTally) -> tuple[SymbolRow, ...]:
-        return tuple(self._row(symbol, tally) for symbol in self._curves)
+    def rows(self, tally: Tally) -> tuple[SeriesRow, ...]:
+        shown = self._shown(tally)
+        return tuple(self._row(key, shown.get(key)) for key in self._order)
 
-    def _row(self, symbol: str, tally: TopicTally) -> SymbolRow:
-        held = tally.symbols.get(symbol)
+    def _shown(self, tally: Tally) -> dict[Key, SeriesTally]:
+        """The series that have a row, each from the first topic that holds it."""
+        found: dict[Key, SeriesTally] = {}
+        for _, series in tally.series():
+            key = series.symbol, series.stream
+            if len(self._order) < MOST_ROWS:
+                self._order[key] = None
+            if key in self._order:
+                found[key] = series
+        return found
+
+    def _row(self, key: Key, held: SeriesTally | None) -> SeriesRow:
+        symbol, stream = key
         if held is None:
-            return SymbolRow(symbol, None, 0.0, 0, 0)
-        curve = tuple(self._curves[symbol])
-        return SymbolRow(symbol, held.latest, self._rates.per_s(symbol), held.records, held.ids.missing, curve)
+            return SeriesRow(symbol, stream, None, 0.0, 0, 0)
+        curve = tuple(self._curves.get(key, ()))
+        return SeriesRow(symbol, stream, held.latest, self._rates.per_s(_rate_key(key)), held.records, held.missing, curve)
+
+
+def _rate_key(key: Key) -> str:
+    symbol, stream = key
+    return f"{symbol} {stream}"

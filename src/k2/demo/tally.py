@@ -1,116 +1,118 @@
-"""What was read back from the topic, counted by a reader who knows nothing of the client: the demo's own half of the books."""
+"""What was read back from the topics, counted by a reader who knows nothing of the client: the demo's own half of the books."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import deque
-from collections.abc import Mapping
-from decimal import Decimal
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 
+from k2.demo.ranges import IdRanges, Recent
+from k2.demo.recognition import Recognise, Seen, recogniser
+from k2.demo.sorts import RecordRow
+from k2.ingestion.topic_plan import TopicPlan
+
 LATEST_RECORDS = 60
 
-
-class IdRanges:
-    """
-    A set of integers, kept as ascending closed intervals: what comes without holes takes no room, however long it runs.
-
-    `first` and `last` need at least one number in it.
-    """
-
-    __slots__ = ("_ends", "_starts", "count")
-
-    def __init__(self) -> None:
-        self._starts: list[int] = []
-        self._ends: list[int] = []
-        self.count = 0
-
-    def add(self, number: int) -> bool:
-        """Take a number in. False where it was there already."""
-        place = bisect_right(self._starts, number)
-        if place and number <= self._ends[place - 1]:
-            return False
-        self.count += 1
-        self._insert(place, number)
-        return True
-
-    def _insert(self, place: int, number: int) -> None:
-        starts, ends = self._starts, self._ends
-        continues = place > 0 and ends[place - 1] == number - 1
-        precedes = place < len(starts) and starts[place] == number + 1
-        if continues and precedes:
-            ends[place - 1] = ends.pop(place)
-            del starts[place]
-        elif continues:
-            ends[place - 1] = number
-        elif precedes:
-            starts[place] = number
-        else:
-            starts.insert(place, number)
-            ends.insert(place, number)
-
-    @property
-    def first(self) -> int:
-        return self._starts[0]
-
-    @property
-    def last(self) -> int:
-        return self._ends[-1]
-
-    @property
-    def missing(self) -> int:
-        """How many numbers between the first and the last are not there."""
-        return self.last - self.first + 1 - self.count if self._starts else 0
+Key = tuple[str, str]  # symbol and stream
 
 
-class RecordRow(Struct, frozen=True):
-    """A decoded record, as far as it is shown."""
+class SeriesTally(Struct):
+    """All records of one stream of one symbol in one topic: how many, how many of them again, their numbers, the latest."""
 
-    message_id: str
     symbol: str
-    side: str
-    price: Decimal
-    quantity: Decimal
-    currency: str
-
-
-class SymbolTally(Struct):
-    """All records of one symbol: their exchange ids, how many there were, and the latest one."""
-
-    ids: IdRanges
-    records: int
+    stream: str
     latest: RecordRow
-
-
-class TopicTally:
-    """Counts decoded records. A record is told from its twin by `message_id`, whose last part is the exchange's id."""
-
-    def __init__(self) -> None:
-        self.records = 0
-        self.symbols: dict[str, SymbolTally] = {}
-        self.latest: deque[RecordRow] = deque(maxlen=LATEST_RECORDS)
-        self._by_identity: dict[str, SymbolTally] = {}
-
-    def take(self, record: Mapping[str, Any]) -> None:
-        """Count one TradeV2 record."""
-        identity, _, number = record["message_id"].rpartition(".")
-        row = RecordRow(*(record[name] for name in RecordRow.__struct_fields__))
-        tally = self._by_identity.get(identity)
-        if tally is None:
-            tally = self._by_identity[identity] = self.symbols[row.symbol] = SymbolTally(IdRanges(), 0, row)
-        tally.ids.add(int(number))
-        tally.records += 1
-        tally.latest = row
-        self.records += 1
-        self.latest.append(row)
+    records: int = 0
+    twins: int = 0
+    ids: IdRanges | None = None
 
     @property
     def distinct(self) -> int:
-        """How many different message ids came."""
-        return sum(tally.ids.count for tally in self._by_identity.values())
+        return self.records - self.twins
 
     @property
     def missing(self) -> int:
-        return sum(tally.ids.missing for tally in self._by_identity.values())
+        """How many numbers are missing between the first and the last; 0 where they have holes by design."""
+        return self.ids.missing if self.ids else 0
+
+
+class TopicTally:
+    """Counts the decoded records of one topic."""
+
+    def __init__(self, recognise: Recognise) -> None:
+        self.records = 0
+        self.series: dict[Key, SeriesTally] = {}
+        self._recognise = recognise
+        self._recent = Recent()
+
+    def take(self, record: Mapping[str, Any], at_ms: int) -> RecordRow:
+        """Count one record; `at_ms` is its time in Kafka."""
+        seen = self._recognise(record, at_ms)
+        key = seen.symbol, seen.stream
+        tally = self.series.get(key)
+        if tally is None:
+            tally = self.series[key] = SeriesTally(seen.symbol, seen.stream, seen.row)
+        if not self._is_new(tally, seen, key):
+            tally.twins += 1
+        tally.records += 1
+        tally.latest = seen.row
+        self.records += 1
+        return seen.row
+
+    def _is_new(self, tally: SeriesTally, seen: Seen, key: Key) -> bool:
+        if seen.span is None:
+            return self._recent.add((key, seen.identity))
+        if tally.ids is None:
+            tally.ids = IdRanges()
+        first, last = seen.span
+        # What covers several numbers may begin inside of what came before: only as a whole it tells whether it is new.
+        return tally.ids.cover(first, last) if first == last else self._covers(tally.ids, seen, key)
+
+    def _covers(self, ids: IdRanges, seen: Seen, key: Key) -> bool:
+        assert seen.span is not None  # noqa: S101 - for the type checker
+        ids.cover(*seen.span)
+        return self._recent.add((key, seen.identity))
+
+    @property
+    def distinct(self) -> int:
+        """How many different records came."""
+        return self.records - sum(tally.twins for tally in self.series.values())
+
+    @property
+    def missing(self) -> int:
+        return sum(tally.missing for tally in self.series.values())
+
+
+class Tally:
+    """Counts what is read back from all topics."""
+
+    def __init__(self, plans: Sequence[TopicPlan], market: str, *, closed_only: bool) -> None:
+        self.topics = {plan.name: TopicTally(recogniser(plan, market, closed_only=closed_only)) for plan in plans}
+        self.latest: deque[RecordRow] = deque(maxlen=LATEST_RECORDS)
+
+    def take(self, topic: str, record: Mapping[str, Any], at_ms: int = 0) -> None:
+        """Count one record of a topic."""
+        self.latest.append(self.topics[topic].take(record, at_ms))
+
+    def series(self) -> Iterator[tuple[str, SeriesTally]]:
+        """Each stream of each symbol once, with the first topic that holds it."""
+        known: set[Key] = set()
+        for name, topic in self.topics.items():
+            for key, series in topic.series.items():
+                if key not in known:
+                    known.add(key)
+                    yield name, series
+
+    @property
+    def records(self) -> int:
+        return sum(topic.records for topic in self.topics.values())
+
+    @property
+    def distinct(self) -> int:
+        return sum(topic.distinct for topic in self.topics.values())
+
+    @property
+    def missing(self) -> int:
+        return sum(topic.missing for topic in self.topics.values())

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from k2.doctor.checks import Context, carry_out
-from k2.doctor.findings import Result, counted, exit_code, ok, skipped, told_apart, wrong
+from k2.doctor.findings import Finding, Result, counted, exit_code, ok, skipped, some, told_apart, wrong
 from k2.doctor.printing import document, print_result, summary
 from k2.doctor.table import CHECKS, CONFIGURATION
 from k2.errors import ConfigurationError
-from k2.ingestion.settings import Settings
+from k2.ingestion.exchanges.binance.names import is_full_name
+from k2.ingestion.settings import FeedSettings, Settings
 
 _CONFIGURATION_ADVICE = "correct it (k2 doctor --help tells what each option takes)"
 
@@ -35,7 +36,7 @@ def refuse(error: ConfigurationError, *, as_json: bool) -> int:
 
 
 async def _examine(context: Context, *, as_json: bool) -> int:
-    results = [Result(CONFIGURATION, ok(_described(context.settings), facts={"topic": context.settings.topic}))]
+    results = [Result(CONFIGURATION, _described(context.settings))]
     console = _console()
     if not as_json:
         print_result(console, results[0])
@@ -63,6 +64,19 @@ def _console() -> Console:
     return Console(highlight=False, soft_wrap=False)
 
 
-def _described(settings: Settings) -> str:
-    feed = settings.feed
-    return f"{counted(len(feed.symbols), 'symbol')} of {feed.market} {feed.stream} into {settings.topic}"
+def _described(settings: Settings) -> Finding:
+    names = [plan.name for plan in settings.topics]
+    facts = {"topic": settings.topic, **({"topics": names} if len(names) > 1 else {})}
+    topics = f"{len(names)} topics: {some(names)}" if len(names) > 1 else names[0]
+    return ok(f"{_wished(settings.feed)} into {topics}", facts=facts)
+
+
+def _wished(feed: FeedSettings) -> str:
+    """What is wished for: `3 symbols of spot aggTrade`."""
+    wishes = (*feed.streams, *feed.raw_streams)
+    streams = f"{feed.market} {some(wishes)}"
+    if all(is_full_name(wish) for wish in wishes):
+        return streams
+    symbols = [counted(len(feed.symbols), "symbol")] if feed.symbols else []
+    symbols += [f"all symbols in {some(feed.quote_assets)}"] if feed.quote_assets else []
+    return f"{' and '.join(symbols)} of {streams}"

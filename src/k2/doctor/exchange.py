@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+
+from msgspec import structs
 
 from k2.doctor.checks import Context, Findings
-from k2.doctor.findings import Finding, away, ok, some, warning, wrong
+from k2.doctor.findings import Facts, Finding, away, ok, skipped, some, together, warning, wrong
 from k2.doctor.listening import Heard, Listener
 from k2.doctor.reaching import connect, resolve, shake_hands
 from k2.doctor.rest import SET_CLOCK
 from k2.doctor.troubles import Peer, refusal, trouble
+from k2.doctor.wanted import one_of_each_address, wanted_streams
 from k2.ingestion.adapters.feed.dial import endpoint
 from k2.ingestion.adapters.feed.feed import Endpoint
-from k2.ingestion.adapters.feed.port import ConnectFailedError, FrameSink, HandshakeRefusedError, LinkOptions
+from k2.ingestion.adapters.feed.port import ConnectFailedError, FrameSink, HandshakeRefusedError, Transport
 from k2.ingestion.adapters.feed.transports import choose_transport
-from k2.ingestion.adapters.schema_files import load_schema
+from k2.ingestion.connecting import endpoints, tls_context
 from k2.ingestion.core.outcome import Reason
-from k2.ingestion.core.pipeline import Pipeline
-from k2.ingestion.exchanges.binance.streams import KINDS, build_rows
+from k2.ingestion.exchanges.binance.names import Stream
 from k2.ingestion.exchanges.binance.symbols import quote_asset
-from k2.ingestion.exchanges.binance.urls import dial_url
-from k2.ingestion.service import tls_context
-from k2.ingestion.settings import FeedSettings
+from k2.ingestion.routing import Routing, outputs_for
+from k2.ingestion.settings import FeedSettings, Settings
 
 NO_SCHEMA_ID = 0  # what is encoded here goes nowhere
 
@@ -37,7 +39,7 @@ async def check_tcp(context: Context, _: Findings) -> Finding:
 
 async def check_tls(context: Context, _: Findings) -> Finding:
     feed = context.settings.feed
-    if not _url(feed).startswith("wss:"):
+    if not feed.ws_url.startswith("wss:"):
         return ok("ws:// is not encrypted, so there is no certificate")
     if feed.proxy is not None:
         return ok("lies behind the proxy, so the handshake tells")
@@ -45,12 +47,17 @@ async def check_tls(context: Context, _: Findings) -> Finding:
 
 
 async def check_handshake(context: Context, _: Findings) -> Finding:
-    """The upgrade to a WebSocket, by the transport that the client would take."""
-    feed = context.settings.feed
-    target = _endpoint(context)
+    """The upgrade to a WebSocket at every address that is connected to, by the transport that the client would take."""
+    endpoint_of = endpoints(_in_time(context), _transport(context.settings))
+    targets = [endpoint_of(name) for name in one_of_each_address(context.settings.feed)]
+    return together({target.url: await _handshake(context, target) for target in targets}, "connection")
+
+
+async def _handshake(context: Context, target: Endpoint) -> Finding:
+    feed, transport, url = context.settings.feed, target.transport, target.url
     began_s = time.monotonic()
     try:
-        link = await target.transport.open(target.url, _Nowhere(), target.options)
+        link = await transport.open(url, _Nowhere(), target.options)
     except HandshakeRefusedError as refused:
         return refusal(refused.status, refused.retry_after_s, refused.detail, market=feed.market, option="--ws-url")
     except ConnectFailedError as failure:
@@ -58,28 +65,40 @@ async def check_handshake(context: Context, _: Findings) -> Finding:
     took_ms = round((time.monotonic() - began_s) * 1000)
     link.abort()
     await link.wait_closed()
-    text = f"101 in {took_ms} ms by {target.transport.name} ({target.url})"
-    return ok(text, facts={"url": target.url, "transport": target.transport.name, "took_ms": took_ms})
+    text = f"101 in {took_ms} ms by {transport.name} ({url})"
+    return ok(text, facts={"url": url, "transport": transport.name, "took_ms": took_ms})
 
 
 async def check_streams(context: Context, _: Findings) -> Finding:
-    """The subscription, and the first event of every stream through the client's own pipeline."""
-    listener = Listener(_pipeline(context))
-    heard = await listener.listen(_endpoint(context), context.timeout_s)
-    return judge_streams(heard, len(context.settings.feed.symbols), context.timeout_s)
+    """The subscriptions, and the first event of every stream through the client's own pipeline."""
+    settings, streams = context.settings, await wanted_streams(context)
+    if not streams:
+        return skipped("no stream belongs to this part of --shard")
+    routing = Routing(settings, outputs_for(settings.topics, {plan.name: NO_SCHEMA_ID for plan in settings.topics}), quote_asset)
+    routing.want(streams)
+    listener = Listener(routing.pipeline, [stream.name for stream in streams if is_quiet(stream)])
+    endpoint_of = endpoints(_in_time(context), _transport(settings))
+    heard = await listener.listen(endpoint_of, context.timeout_s, settings.feed.streams_per_connection)
+    return judge_streams(heard, len(streams), context.timeout_s)
+
+
+def is_quiet(stream: Stream) -> bool:
+    """Whether its silence says nothing: its events are rare, or we do not know the stream and only capture it. Pure."""
+    return stream.kind is None or stream.kind.sparse
 
 
 def judge_streams(heard: Heard, streams: int, waited_s: float) -> Finding:
     """The finding on what was heard of so many streams. Pure."""
-    silent = list(heard.silent)
+    silent, quiet = list(heard.silent), list(heard.quiet)
     facts = {
         "streams": streams, "silent": silent, "events": heard.events, "published": heard.published,
         "dead_letters": {reason.value: count for reason, count in heard.letters.items()},
-        "first_after_ms": heard.first_after_ms, "lag_ms": heard.lag_ms,
+        "first_after_ms": heard.first_after_ms, "lag_ms": heard.lag_ms, **({"quiet": quiet} if quiet else {}),
     }  # fmt: skip
     if heard.refusal:
-        return wrong(f"the exchange refuses to subscribe: {heard.refusal}", "check --symbols, --stream and --ws-url", facts=facts)
-    if heard.ended and silent:
+        text = f"the exchange refuses to subscribe: {heard.refusal}"
+        return wrong(text, "check --symbols, --streams and --ws-url", facts=facts)
+    if heard.ended and (silent or not heard.acknowledged):
         advice = "look whether other clients behind this address break its limits; otherwise wait"
         return away(f"the exchange ended the connection ({heard.ended})", advice, facts=facts)
     if not heard.acknowledged:
@@ -87,19 +106,25 @@ def judge_streams(heard: Heard, streams: int, waited_s: float) -> Finding:
         return away(text, "check that --ws-url names an exchange", facts=facts)
     if heard.letters:
         return _judge_letters(heard, facts)
-    if len(silent) == streams:
+    if silent and len(silent) + len(quiet) == streams:
         advice = "check the spelling of --symbols, as unknown ones are acknowledged too; a quiet market needs a longer --timeout"
         return away(f"subscribed, but no event of {some(silent)} within {waited_s:g} s", advice, facts=facts)
     if silent:
         advice = "check their spelling; a quiet market needs a longer --timeout"
         return warning(f"{len(silent)} of {streams} streams brought no event: {some(silent)}", advice, facts=facts)
-    text = f"{streams} of {streams} bring events that can be published, the first after {heard.first_after_ms} ms"
-    return ok(text, facts=facts)
+    return ok(_all_heard(streams, quiet, heard.first_after_ms), facts=facts)
 
 
-def _judge_letters(heard: Heard, facts: dict[str, object]) -> Finding:
+def _all_heard(streams: int, quiet: Sequence[str], first_after_ms: int | None) -> str:
+    if len(quiet) == streams:
+        return f"subscribed to {some(quiet)}, which may stay silent for long"
+    text = f"{streams - len(quiet)} of {streams} bring events that can be published, the first after {first_after_ms} ms"
+    return text + (f"; {some(quiet)} may stay silent for long" if quiet else "")
+
+
+def _judge_letters(heard: Heard, facts: Facts) -> Finding:
     count = heard.letters.total()
-    advice = _LETTER_ADVICE.get(heard.letters.most_common(1)[0][0], "see that --ws-url, --market and --stream fit together")
+    advice = _LETTER_ADVICE.get(heard.letters.most_common(1)[0][0], "see that --ws-url, --market and --streams fit together")
     judged = warning if heard.published else wrong
     return judged(f"{count} of {heard.events} events would become dead letters ({heard.first_error})", advice, facts=facts)
 
@@ -113,32 +138,20 @@ class _Nowhere(FrameSink):
     def on_frame(self, frame: bytes, /) -> None: ...
 
 
-def _url(feed: FeedSettings) -> str:
-    return dial_url(feed.ws_url, feed.stream)
-
-
 def _exchange(feed: FeedSettings) -> Peer:
-    return Peer(*endpoint(_url(feed)), "--ws-url", "--ws-ca", "a ws:// address")
+    return Peer(*endpoint(feed.ws_url), "--ws-url", "--ws-ca", "a ws:// address")
 
 
 def _first_hop(feed: FeedSettings) -> Peer:
     return _exchange(feed) if feed.proxy is None else Peer(*endpoint(feed.proxy), "--proxy", "--ws-ca", "an http:// address")
 
 
-def _endpoint(context: Context) -> Endpoint:
-    feed = context.settings.feed
-    url = _url(feed)
-    options = LinkOptions(
-        open_timeout_s=min(feed.connect_timeout_s, context.timeout_s),
-        tls=tls_context(context.settings) if url.startswith("wss:") else None,
-        proxy=feed.proxy,
-        compression=feed.compression,
-    )
-    return Endpoint(url, choose_transport(feed.transport, feed.compression), options)
+def _transport(settings: Settings) -> Transport:
+    return choose_transport(settings.feed.transport, settings.feed.compression)
 
 
-def _pipeline(context: Context) -> Pipeline:
+def _in_time(context: Context) -> Settings:
+    """The settings, except that no attempt to connect takes longer than we wait for any answer."""
     feed = context.settings.feed
-    kind = KINDS[feed.market, feed.stream]
-    schema = load_schema(kind.schema_name).parsed
-    return Pipeline(build_rows(kind, feed.symbols, quote_asset, context.settings.topic, schema, NO_SCHEMA_ID))
+    limit_s = min(feed.connect_timeout_s, context.timeout_s)
+    return structs.replace(context.settings, feed=structs.replace(feed, connect_timeout_s=limit_s))

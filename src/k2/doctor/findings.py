@@ -105,6 +105,62 @@ def finding_of(error: K2Error, advice: str) -> Finding:
     return judged(text, *_with_command(own_advice or advice))
 
 
+_WORST_FIRST = (
+    (Status.FAILED, Kind.DEFECT), (Status.FAILED, Kind.CONFIGURATION), (Status.FAILED, Kind.UNAVAILABLE),
+    (Status.WARNING, None), (Status.OK, None), (Status.SKIPPED, None),
+)  # fmt: skip
+
+
+def together(found: Mapping[str, Finding], noun: str) -> Finding:
+    """
+    What was found about several things of one sort, by their names, as one finding; that of the only one as it is.
+
+    Its text begins with the worst and ends with how many are well. Its facts are those of the first, and under the noun's plural
+    those of each, with its status.
+    """
+    if len(found) == 1:
+        return next(iter(found.values()))
+    ranked = sorted(found.items(), key=lambda item: _WORST_FIRST.index((item[1].status, item[1].kind)))
+    worst = ranked[0][1]
+    if worst.status is Status.SKIPPED:
+        return worst
+    bad = [(name, finding) for name, finding in ranked if finding.status in {Status.FAILED, Status.WARNING}]
+    # Only what the advice is about: another one's command stands in another one's words.
+    commands = dict.fromkeys(finding.command for _, finding in bad if finding.advice == worst.advice)
+    return Finding(
+        worst.status,
+        f"{_texts_of(bad or ranked[:1])}; {_share(ranked, noun)}",
+        worst.advice,
+        " && ".join(filter(None, commands)),
+        {**next(iter(found.values())).facts, f"{noun}s": {name: _entry(finding) for name, finding in found.items()}},
+        worst.kind,
+    )
+
+
+def _texts_of(named: Iterable[tuple[str, Finding]]) -> str:
+    """What was found, each text once with all that it is said of."""
+    alike: dict[str, list[str]] = {}
+    texts: dict[str, str] = {}
+    for name, finding in named:
+        said = finding.text.replace(name, "")
+        texts.setdefault(said, finding.text if name in finding.text else f"{name}: {finding.text}")
+        alike.setdefault(said, []).append(name)
+    found = [f"{texts[said]}{f' (so too {some(names[1:])})' if names[1:] else ''}" for said, names in alike.items()]
+    rest = len(found) - NAMED
+    return "; ".join(found[:NAMED]) + (f"; and {rest} more" if rest > 0 else "")
+
+
+def _share(ranked: Sequence[tuple[str, Finding]], noun: str) -> str:
+    well = sum(finding.status is Status.OK for _, finding in ranked)
+    left_out = [finding for _, finding in ranked if finding.status is Status.SKIPPED]
+    why = f", {len(left_out)} left out ({left_out[0].text})" if left_out else ""
+    return f"{well} of {len(ranked)} {noun}s {'is' if well == 1 else 'are'} well{why}"
+
+
+def _entry(finding: Finding) -> dict[str, Any]:
+    return {"status": finding.status.value, **finding.facts}
+
+
 def _with_command(advice: str) -> tuple[str, str]:
     """Words and command, where an advice ends in one."""
     found = _COMMAND.fullmatch(advice)

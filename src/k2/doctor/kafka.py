@@ -1,15 +1,30 @@
-"""The broker: the way there, who is in the cluster, and the questions about the topic. What the answers mean is in `topics`."""
+"""The broker: the way there, who is in the cluster, and the questions about the topics. What the answers mean is in `topics`."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 
 from msgspec import structs
 
 from k2.doctor.checks import Context, Findings
-from k2.doctor.findings import Finding, Kind, Status, away, counted, finding_of, ok, skipped, warning, wrong
+from k2.doctor.findings import (
+    Facts,
+    Finding,
+    Kind,
+    Status,
+    away,
+    counted,
+    finding_of,
+    ok,
+    skipped,
+    some,
+    together,
+    warning,
+    wrong,
+)
 from k2.doctor.reaching import connect_any, shake_hands, speaks_tls
 from k2.doctor.topics import (
     EVERYTHING,
@@ -29,8 +44,10 @@ from k2.ingestion.adapters.topic_probe import RETENTION_MS, probe, probe_topic_o
 from k2.ingestion.adapters.topic_reader import TopicNotReadableError
 from k2.ingestion.adapters.topic_tail import last_identities
 from k2.ingestion.adapters.topics import TopicSpec
+from k2.ingestion.exchanges.binance.kinds import RAW_TOPIC
 from k2.ingestion.exchanges.binance.streams import identity_prefix
 from k2.ingestion.settings import Settings
+from k2.ingestion.topic_plan import RAW, TopicPlan, belongs, planned_specs
 
 CLUSTER, TOPIC = "kafka cluster", "kafka topic"  # whose facts other checks build on
 
@@ -108,59 +125,100 @@ async def _about_silence(error: UnavailableError, context: Context) -> Finding:
 
 
 async def check_topic(context: Context, findings: Findings) -> Finding:
-    """The topic, its partitions and their copies."""
-    wanted = _wanted(context.settings)
-    try:
-        topic = await asyncio.to_thread(lambda: _inspector(context).topic(wanted.topic))
-    except NotAuthorisedError as error:
-        return not_allowed(str(error), NEEDED, wanted)
-    return judge_topic(topic, len(findings[CLUSTER].facts["brokers"]), wanted)
+    """The topics, their partitions and their copies."""
+    inspector, brokers = _inspector(context), len(findings[CLUSTER].facts["brokers"])
+
+    async def judged(plan: TopicPlan) -> Finding:
+        wanted = _wanted(context.settings, plan)
+        try:
+            topic = await asyncio.to_thread(inspector.topic, plan.name)
+        except NotAuthorisedError as error:
+            return not_allowed(str(error), NEEDED, wanted)
+        return judge_topic(topic, brokers, wanted)
+
+    return await _of_every_topic(context.settings.topics, judged)
 
 
 async def check_properties(context: Context, findings: Findings) -> Finding:
-    """The topic's configuration against what the contract with consumers and the settings ask for."""
-    if not findings[TOPIC].facts["partitions"]:
-        return skipped("there is no topic yet")
-    if findings[CLUSTER].facts["controller"] is None:
-        return skipped("the cluster has no controller to ask")
-    wanted = _wanted(context.settings)
-    try:
-        properties = await asyncio.to_thread(lambda: _inspector(context).properties(context.settings.topic))
-    except NotAuthorisedError as error:
-        return unread_properties(str(error), wanted)
-    return judge_properties(properties, int(findings[TOPIC].facts["replicas"]), wanted)
+    """The topics' configuration against what the contract with consumers and the settings ask for."""
+    inspector, has_controller = _inspector(context), findings[CLUSTER].facts["controller"] is not None
+
+    async def judged(plan: TopicPlan, seen: Facts) -> Finding:
+        if not has_controller:
+            return skipped("the cluster has no controller to ask")
+        wanted = _wanted(context.settings, plan)
+        try:
+            properties = await asyncio.to_thread(inspector.properties, plan.name)
+        except NotAuthorisedError as error:
+            return unread_properties(str(error), wanted)
+        return judge_properties(properties, int(seen["replicas"]), wanted)
+
+    return await _of_every_topic_seen(context.settings.topics, findings[TOPIC], judged)
 
 
 async def check_rights(context: Context, findings: Findings) -> Finding:
-    """What our Kafka user may do with the topic, as the brokers told with it."""
-    if not findings[TOPIC].facts["partitions"]:
-        return skipped("there is no topic yet")
-    return judge_rights(findings[TOPIC].facts["operations"], _wanted(context.settings))
+    """What our Kafka user may do with the topics, as the brokers told with them."""
+
+    async def judged(plan: TopicPlan, seen: Facts) -> Finding:
+        return judge_rights(seen["operations"], _wanted(context.settings, plan))
+
+    return await _of_every_topic_seen(context.settings.topics, findings[TOPIC], judged)
 
 
 async def check_content(context: Context, findings: Findings) -> Finding:
-    """Whose records the topic holds at its end."""
-    if not findings[TOPIC].facts["partitions"]:
-        return skipped("there is no topic yet")
+    """Whose records the topics hold at their ends."""
     settings = context.settings
-    tail = await asyncio.to_thread(
-        last_identities, settings.kafka.admin_config(), settings.topic, logger=context.rdkafka, timeout_s=context.timeout_s
-    )
-    return judge_content(tail, identity_prefix(settings.feed.market, settings.feed.stream), _wanted(settings))
+    market, read = settings.feed.market, partial(last_identities, logger=context.rdkafka, timeout_s=context.timeout_s)
+
+    async def judged(plan: TopicPlan, _: Facts) -> Finding:
+        if not plan.needs_schema:
+            return skipped("JSON does not tell which stream it is of")
+        tail = await asyncio.to_thread(read, settings.kafka.admin_config(), plan.name)
+        specs = planned_specs(settings.feed.streams, plan)
+        foreign = next((identity for identity in tail.identities if not belongs(identity, market, plan, specs)), None)
+        begins = [identity_prefix(market, spec).rstrip(".") for spec in ([RAW_TOPIC] if plan.layout == RAW else specs)]
+        return judge_content(tail, foreign, some(begins), _wanted(settings, plan))
+
+    return await _of_every_topic_seen(settings.topics, findings[TOPIC], judged)
+
+
+async def _of_every_topic(plans: Sequence[TopicPlan], judged: Callable[[TopicPlan], Awaitable[Finding]]) -> Finding:
+    found = await asyncio.gather(*(judged(plan) for plan in plans))
+    return together({plan.name: finding for plan, finding in zip(plans, found, strict=True)}, "topic")
+
+
+async def _of_every_topic_seen(
+    plans: Sequence[TopicPlan], seen: Finding, judged: Callable[[TopicPlan, Facts], Awaitable[Finding]]
+) -> Finding:
+    """The same for what can be asked only of those topics that were found well enough. Of `seen` are their facts."""
+
+    async def judged_if_there(plan: TopicPlan) -> Finding:
+        status, facts = _seen_of(seen, plan.name)
+        if status is Status.FAILED:
+            return skipped(f"needs {TOPIC}")
+        return await judged(plan, facts) if facts["partitions"] else skipped("there is no topic yet")
+
+    return await _of_every_topic(plans, judged_if_there)
+
+
+def _seen_of(seen: Finding, name: str) -> tuple[Status, Facts]:
+    """How one topic was found, from the finding on all of them."""
+    facts = seen.facts.get("topics", {}).get(name)
+    return (seen.status, seen.facts) if facts is None else (Status(facts["status"]), facts)
 
 
 async def check_probe(context: Context, _: Findings) -> Finding:
     """A record there and back, through a topic of its own."""
-    kafka = context.settings.kafka
+    kafka, plan = context.settings.kafka, context.settings.topics[0]
     if not context.probe:
         return skipped("only with --probe, which makes a topic for it")
-    spec = TopicSpec(probe_topic_of(kafka.topic), 1, kafka.replication_factor, RETENTION_MS)
+    spec = TopicSpec(probe_topic_of(plan.name), 1, kafka.replication_factor, RETENTION_MS)
     try:
         report = await asyncio.to_thread(
             probe, kafka.producer_config(), kafka.admin_config(), spec, logger=context.rdkafka, timeout_s=context.timeout_s
         )
     except (NotAuthorisedError, TopicNotReadableError) as error:
-        return not_allowed(str(error), EVERYTHING, structs.replace(_wanted(context.settings), topic=spec.name))
+        return not_allowed(str(error), EVERYTHING, structs.replace(_wanted(context.settings, plan), topic=spec.name))
     text = f"a record was acknowledged after {report.produced_ms} ms and read back after {report.read_ms} ms more"
     facts = {name: getattr(report, name) for name in report.__struct_fields__}
     if report.left_behind:
@@ -187,12 +245,12 @@ def _tls_context(settings: Settings) -> ssl.SSLContext:
     return context
 
 
-def _wanted(settings: Settings) -> Wanted:
+def _wanted(settings: Settings, plan: TopicPlan) -> Wanted:
     kafka = settings.kafka
     config = kafka.producer_config()
     largest = min(int(config["batch.size"]), int(config.get("message.max.bytes", config["batch.size"])))
     return Wanted(
-        topic=kafka.topic, bootstrap=kafka.bootstrap, user=kafka.sasl_username or "$PRINCIPAL", create=kafka.create_topic,
-        partitions=kafka.partitions, replication_factor=kafka.replication_factor, retention_ms=kafka.retention_ms,
-        largest_batch_bytes=largest,
+        topic=plan.name, bootstrap=kafka.bootstrap, user=kafka.sasl_username or "$PRINCIPAL", create=kafka.create_topic,
+        partitions=plan.partitions, replication_factor=kafka.replication_factor, retention_ms=plan.retention_ms,
+        largest_batch_bytes=largest, properties=plan.properties,
     )  # fmt: skip

@@ -1,20 +1,23 @@
-"""A feed that is listened to for a moment, through the client's own pipeline: what came, and what would have become of it."""
+"""Feeds that are listened to for a moment, through the client's own pipeline: what came, and what would have become of it."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 from msgspec import Struct, field
 
-from k2.ingestion.adapters.feed.feed import Endpoint, Feed
+from k2.ingestion.adapters.feed.feed import Endpoint
+from k2.ingestion.adapters.feed.group import FeedGroup
 from k2.ingestion.adapters.feed.policy import Cause, FeedPolicy
 from k2.ingestion.adapters.feed.port import ConnectFailure, LinkClosed
 from k2.ingestion.core.outcome import Control, DeadLetter, Ignored, Publish, Reason
 from k2.ingestion.core.pipeline import Pipeline
+from k2.ingestion.core.rows import Row
+from k2.ingestion.exchanges.binance.requests import STREAMS_PER_CONNECTION
 
 
 class Heard(Struct):
@@ -23,6 +26,8 @@ class Heard(Struct):
 
     Attributes:
         silent: Streams that brought nothing yet, in order.
+        quiet: Those that brought nothing yet of which that says nothing: their events are rare, or unknown to us.
+        unanswered: Streams whose subscription was not answered yet.
         letters: Dead letters by reason, and the text of the first one.
         refusal: The exchange's words where it refused to subscribe.
         ended: How the connection ended, where it did.
@@ -30,7 +35,8 @@ class Heard(Struct):
     """
 
     silent: dict[str, None]
-    acknowledged: bool = False
+    quiet: dict[str, None] = field(default_factory=dict)
+    unanswered: dict[str, None] = field(default_factory=dict)
     published: int = 0
     ignored: int = 0
     letters: Counter[Reason] = field(default_factory=Counter)
@@ -39,6 +45,10 @@ class Heard(Struct):
     ended: str = ""
     lag_ms: int | None = None
     first_after_ms: int | None = None
+
+    @property
+    def acknowledged(self) -> bool:
+        return not self.unanswered
 
     @property
     def events(self) -> int:
@@ -56,29 +66,44 @@ class _Frame(Struct):
 
 
 class Listener:
-    """The feed's sink and its observer in one. `done` is set when every stream was heard, or nothing more can be expected."""
+    """
+    The feeds' sink and their observer in one. `done` is set when every stream was heard, or nothing more can be expected.
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        self.heard = Heard(dict.fromkeys(row.stream for row in pipeline.rows))
+    Args:
+        quiet: Streams that may well bring nothing while we listen.
+    """
+
+    def __init__(self, pipeline: Pipeline, quiet: Iterable[str] = ()) -> None:
+        rows, quiet = {row.stream: row for row in pipeline.rows}, dict.fromkeys(quiet)
+        self.heard = Heard({name: None for name in rows if name not in quiet}, quiet, dict.fromkeys(rows))
         self.done = asyncio.Event()
         self._process = pipeline.process
-        self._streams = {row.symbol.encode(): row.stream for row in pipeline.rows}
+        self._unheard: dict[str, Row] = rows
         self._decoder = msgspec.json.Decoder(_Frame)
-        self._feed: Feed | None = None
+        self._feeds: FeedGroup | None = None
         self._began_s = time.monotonic()
 
-    async def listen(self, endpoint: Endpoint, timeout_s: float) -> Heard:
-        """Subscribe to the pipeline's streams and listen for so long at most."""
-        streams = list(self.heard.silent)
+    async def listen(
+        self, endpoint_of: Callable[[str], Endpoint], timeout_s: float, streams_per_connection: int = STREAMS_PER_CONNECTION
+    ) -> Heard:
+        """
+        Subscribe to the pipeline's streams and listen for so long at most.
+
+        Args:
+            endpoint_of: Where the connection for a stream leads, by the stream's name.
+        """
         policy = FeedPolicy(ack_timeout_s=timeout_s, silence_timeout_s=0)
-        feed = self._feed = Feed(endpoint, streams, self, self, policy)
-        running = asyncio.ensure_future(feed.run())
+        feeds = self._feeds = FeedGroup(
+            endpoint_of, list(self._unheard), self, self, policy,
+            received=lambda: self.heard.events, streams_per_connection=streams_per_connection,
+        )  # fmt: skip
+        running = asyncio.ensure_future(feeds.run())
         waiting = asyncio.ensure_future(self.done.wait())
         try:
             await asyncio.wait({running, waiting}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             waiting.cancel()
-            await feed.stop()
+            await feeds.stop()
             await running
         return self.heard
 
@@ -89,28 +114,40 @@ class Listener:
                 case Control():
                     self._on_control(outcome)
                 case Publish():
-                    self._hear(self._streams[outcome.records[0].key], now_ms - outcome.event_time_ms)
+                    self._note_lag(now_ms - outcome.event_time_ms if outcome.event_time_ms else None)
                     self.heard.published += 1
                 case DeadLetter():
-                    self._hear(outcome.stream, self._lag_of(frame, now_ms))
+                    self._note_lag(self._lag_of(frame, now_ms))
                     self.heard.letters[outcome.reason] += 1
                     self.heard.first_error = self.heard.first_error or f"{outcome.reason}: {outcome.error}"
+                    self._hear(outcome.stream)
                 case Ignored():
                     self.heard.ignored += 1
+        for name in [name for name, row in self._unheard.items() if row.published or row.ignored]:
+            self._hear(name)
 
     def _on_control(self, control: Control) -> None:
-        if self._feed is not None:
-            self._feed.on_control(control)
+        if self._feeds is not None:
+            self._feeds.on_control(control)
 
-    def _hear(self, stream: str, lag_ms: int | None) -> None:
+    def _hear(self, stream: str) -> None:
+        """A stream is heard whatever becomes of its event: a candle that is still open tells as much as a closed one."""
         heard = self.heard
+        self._unheard.pop(stream, None)
         heard.silent.pop(stream, None)
+        heard.quiet.pop(stream, None)
         if heard.first_after_ms is None:
             heard.first_after_ms = round((time.monotonic() - self._began_s) * 1000)
+        self._end_if_complete()
+
+    def _end_if_complete(self) -> None:
+        if not self.heard.silent and self.heard.acknowledged:
+            self.done.set()
+
+    def _note_lag(self, lag_ms: int | None) -> None:
+        heard = self.heard
         if lag_ms is not None:
             heard.lag_ms = lag_ms if heard.lag_ms is None else min(heard.lag_ms, lag_ms)
-        if not heard.silent:
-            self.done.set()
 
     def _lag_of(self, frame: bytes, now_ms: int) -> int | None:
         try:
@@ -124,10 +161,12 @@ class Listener:
 
     def connected(self, url: str) -> None: ...
 
-    def subscribed(self, streams: Sequence[str]) -> None:  # noqa: ARG002 - the observer's form
-        self.heard.acknowledged = True
+    def subscribed(self, streams: Sequence[str]) -> None:
+        for stream in streams:
+            self.heard.unanswered.pop(stream, None)
+        self._end_if_complete()
 
-    def subscription_refused(self, streams: Sequence[str], error: str) -> None:  # noqa: ARG002 - as above
+    def subscription_refused(self, streams: Sequence[str], error: str) -> None:  # noqa: ARG002 - the observer's form
         self._end(refusal=error)
 
     def disconnected(self, cause: Cause, closed: LinkClosed) -> None:

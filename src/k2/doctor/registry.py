@@ -1,10 +1,10 @@
-"""The schema registry: whether it answers as one, what it holds under our subject, and what it lets others do to it."""
+"""The schema registry: whether it answers as one, what it holds under our subjects, and what it lets others do to it."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from k2.doctor.checks import Context, Findings
-from k2.doctor.findings import Finding, finding_of, ok, wrong
+from k2.doctor.findings import Finding, finding_of, ok, skipped, some, together, wrong
 from k2.doctor.troubles import Peer, trouble_behind
 from k2.errors import K2Error, UnavailableError
 from k2.ingestion.adapters.registry import SchemaRegistry
@@ -21,8 +21,8 @@ from k2.ingestion.adapters.schema_files import load_schema
 from k2.ingestion.adapters.state import peek
 from k2.ingestion.core.compatibility import BACKWARD_OR_STRONGER
 from k2.ingestion.core.schemas import Schema
-from k2.ingestion.exchanges.binance.streams import KINDS
 from k2.ingestion.settings import Settings
+from k2.ingestion.topic_plan import TopicPlan
 
 SUBJECT = "registry subject"  # whose facts the level is judged by
 
@@ -33,22 +33,28 @@ T = TypeVar("T")
 
 async def check_registry(context: Context, _: Findings) -> Finding:
     """Whether a registry answers there, and lets us ask."""
-    settings = context.settings
+    settings, plans = context.settings, _plans(context.settings)
+    if not plans:
+        return skipped("no topic holds Avro, so no schema is needed")
     began_s = time.monotonic()
     try:
-        latest = await _ask(context, lambda registry: registry.latest(settings.subject))
+        latest = await _ask(context, lambda registry: registry.latest(plans[0].subject))
     except K2Error as error:
         found = trouble_behind(error, _peer(settings)) or finding_of(error, _ADVICE)
-        return _with_pin(found, settings) if isinstance(error, UnavailableError) else found
+        return _with_pins(found, settings) if isinstance(error, UnavailableError) else found
     took_ms = round((time.monotonic() - began_s) * 1000)
     text = f"{settings.registry.url} answers in {took_ms} ms"
     return ok(text, facts={"took_ms": took_ms, "latest_version": latest and latest.version})
 
 
 async def check_subject(context: Context, _: Findings) -> Finding:
-    """Whether our schema is under our subject, or may come there."""
-    settings, schema = context.settings, _schema(context.settings)
-    return await _ask(context, lambda registry: _look_at_subject(registry, settings.subject, schema, settings.registry.register))
+    """Whether our schemas are under our subjects, or may come there."""
+    plans, register = _plans(context.settings), context.settings.registry.register
+
+    def look(registry: SchemaRegistry) -> dict[str, Finding]:
+        return {plan.name: _look_at_subject(registry, plan.subject, load_schema(plan.schema_name), register) for plan in plans}
+
+    return together(await _ask(context, look), "topic")
 
 
 def _look_at_subject(registry: SchemaRegistry, subject: str, schema: Schema, may_register: bool) -> Finding:
@@ -72,13 +78,20 @@ def _look_at_subject(registry: SchemaRegistry, subject: str, schema: Schema, may
 
 
 async def check_level(context: Context, findings: Findings) -> Finding:
-    """Whether the registry keeps others from breaking the readers of our subject."""
-    settings = context.settings
-    level, command = await _ask(
-        context, lambda registry: (registry.level(settings.subject), registry.level_command(settings.subject))
-    )
-    is_new = findings[SUBJECT].facts.get("schema_id") is None
-    return judge_level(level, command, settings.subject, will_be_set=is_new and settings.registry.register)
+    """Whether the registry keeps others from breaking the readers of our subjects."""
+    plans, register, subjects = _plans(context.settings), context.settings.registry.register, findings[SUBJECT].facts
+
+    def look(registry: SchemaRegistry) -> dict[str, Finding]:
+        return {plan.name: _look_at_level(registry, plan.subject, will_be_set=register and is_new(plan)) for plan in plans}
+
+    def is_new(plan: TopicPlan) -> bool:
+        return subjects.get("topics", {}).get(plan.name, subjects).get("schema_id") is None
+
+    return together(await _ask(context, look), "topic")
+
+
+def _look_at_level(registry: SchemaRegistry, subject: str, *, will_be_set: bool) -> Finding:
+    return judge_level(registry.level(subject), registry.level_command(subject), subject, will_be_set=will_be_set)
 
 
 def judge_level(level: str | None, command: str, subject: str, *, will_be_set: bool) -> Finding:
@@ -100,8 +113,8 @@ def _asked(context: Context, ask: Callable[[SchemaRegistry], T]) -> T:
         return ask(registry)
 
 
-def _schema(settings: Settings) -> Schema:
-    return load_schema(KINDS[settings.feed.market, settings.feed.stream].schema_name)
+def _plans(settings: Settings) -> list[TopicPlan]:
+    return [plan for plan in settings.topics if plan.needs_schema]
 
 
 def _peer(settings: Settings) -> Peer:
@@ -123,8 +136,17 @@ class _Peeking:
         raise NotImplementedError
 
 
-def _with_pin(found: Finding, settings: Settings) -> Finding:
-    """What a registry that is away means now: a running client does not need it, a starting one may have its id on disk."""
-    pin = SchemaPins(_Peeking(settings.state_dir)).find(settings.registry.url, settings.subject, _schema(settings).fingerprint)
-    start = f"one that starts takes id {pin[0]} from --state-dir" if pin else "one that starts has no id on disk and waits"
-    return msgspec.structs.replace(found, advice=f"{found.advice}. A running client does without it, {start}")
+def _with_pins(found: Finding, settings: Settings) -> Finding:
+    """What a registry that is away means now: a running client does not need it, a starting one may have its ids on disk."""
+    pins, url = SchemaPins(_Peeking(settings.state_dir)), settings.registry.url
+    ids = {plan.subject: pins.find(url, plan.subject, load_schema(plan.schema_name).fingerprint) for plan in _plans(settings)}
+    return msgspec.structs.replace(found, advice=f"{found.advice}. A running client does without it, {_about_a_start(ids)}")
+
+
+def _about_a_start(pins: Mapping[str, tuple[int, int | None] | None]) -> str:
+    missing = [subject for subject, pin in pins.items() if pin is None]
+    if not missing:
+        ids = [str(pin[0]) for pin in pins.values() if pin]
+        return f"one that starts takes id{'s' if len(ids) > 1 else ''} {', '.join(ids)} from --state-dir"
+    which = f" for {some(missing)}" if len(pins) > 1 else ""
+    return f"one that starts has no id on disk{which} and waits"

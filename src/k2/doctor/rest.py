@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from k2.doctor.checks import Context, Findings
-from k2.doctor.findings import Finding, ok, skipped, warning, wrong
+from k2.doctor.findings import Finding, ok, skipped, some, warning, wrong
 from k2.doctor.troubles import Peer, refusal, trouble
-from k2.ingestion.adapters.rest import RestClient, RestError, RestOptions
-from k2.ingestion.exchanges.binance.symbols import SymbolInfo, unknown_symbols
-from k2.ingestion.service import tls_context
+from k2.doctor.wanted import rest_client
+from k2.ingestion.adapters.rest import RestError
+from k2.ingestion.exchanges.binance.symbols import SymbolInfo, trading_in, unknown_symbols
+from k2.ingestion.routing import streams_for
 
 REST, STREAMS = "exchange rest", "exchange streams"  # whose facts the clock is judged by
 
@@ -29,7 +30,7 @@ async def check_rest(context: Context, _: Findings) -> Finding:
     """Whether REST answers, and the two clocks side by side."""
     if context.settings.feed.rest_url is None:
         return skipped(_OFF)
-    async with _client(context) as rest:
+    async with rest_client(context) as rest:
         began_s, asked_at_ms = time.monotonic(), time.time() * 1000
         try:
             server_ms = await rest.server_time_ms()
@@ -45,27 +46,38 @@ async def check_rest(context: Context, _: Findings) -> Finding:
 
 async def check_symbols(context: Context, _: Findings) -> Finding:
     """Whether the exchange knows the symbols and trades them."""
-    wanted = context.settings.feed.symbols
-    async with _client(context) as rest:
+    settings, feed = context.settings, context.settings.feed
+    streams = streams_for(settings, feed.symbols)
+    wanted = list(dict.fromkeys(stream.symbol for stream in streams if not stream.is_all_market))
+    if not wanted and not feed.quote_assets:
+        return skipped("no stream of a single symbol is wanted")
+    async with rest_client(context) as rest:
         try:
-            infos = await rest.exchange_info(wanted)
+            infos = await rest.exchange_info(() if feed.quote_assets else wanted)
         except RestError as error:
             return _failure(error, context)
-    return judge_symbols(wanted, infos)
+    return judge_symbols(wanted, infos, feed.quote_assets)
 
 
-def judge_symbols(wanted: Sequence[str], infos: Mapping[str, SymbolInfo]) -> Finding:
-    """The finding on the symbols. The client streams those that exist, so only the lack of any is a failure. Pure."""
+def judge_symbols(wanted: Sequence[str], infos: Mapping[str, SymbolInfo], quote_assets: Sequence[str] = ()) -> Finding:
+    """
+    The finding on the symbols. The client streams those that exist, so only the lack of any is a failure. Pure.
+
+    Args:
+        quote_assets: Those of which all symbols are wanted as well.
+    """
+    listed = [symbol for symbol in trading_in(quote_assets, infos.values()) if symbol not in wanted]
     unknown = unknown_symbols(wanted, infos)
     halted = [symbol for symbol in wanted if symbol not in unknown and infos[symbol].status not in {TRADING, ""}]
-    facts = {"symbols": len(wanted), "unknown": unknown, "not_trading": halted}
-    if len(unknown) == len(wanted):
-        return wrong(f"the exchange knows none of {', '.join(unknown)}", "correct --symbols, or --market", facts=facts)
+    facts = {"symbols": len(wanted) + len(listed), "unknown": unknown, "not_trading": halted}
+    if not listed and len(unknown) == len(wanted):
+        none = f"the exchange knows none of {', '.join(unknown)}" if wanted else f"nothing trades in {some(quote_assets)}"
+        return wrong(none, "correct --symbols, or --market", facts=facts)
     faults = [f"does not know {', '.join(unknown)}"] if unknown else []
     faults += [f"does not trade {', '.join(halted)} now"] if halted else []
     if faults:
         return warning(f"the exchange {' and '.join(faults)}", "correct --symbols, or expect nothing from these", facts=facts)
-    return ok(f"the exchange trades all {len(wanted)}", facts=facts)
+    return ok(f"the exchange trades all {len(wanted) + len(listed)}", facts=facts)
 
 
 async def check_clock(_: Context, findings: Findings) -> Finding:
@@ -103,12 +115,6 @@ def _span(ms: int) -> str:
         if ms >= 2 * length_ms:
             return f"{ms / length_ms:.1f} {unit}" if unit == "s" else f"{ms // length_ms} {unit}"
     return f"{ms} ms"
-
-
-def _client(context: Context) -> RestClient:
-    feed = context.settings.feed
-    tls = tls_context(context.settings) if str(feed.rest_url).startswith("https:") else None
-    return RestClient(str(feed.rest_url), feed.market, RestOptions(tls=tls, proxy=feed.proxy, timeout_s=context.timeout_s))
 
 
 def _failure(error: RestError, context: Context) -> Finding:

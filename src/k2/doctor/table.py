@@ -31,8 +31,8 @@ CHECKS = (
     Check("kafka tls", kafka.check_tls, _KAFKA_AWAY, needs=("kafka network",)),
     Check(kafka.CLUSTER, kafka.check_cluster, _KAFKA_AWAY, needs=("kafka tls",)),
     Check(kafka.TOPIC, kafka.check_topic, _KAFKA_AWAY, needs=(kafka.CLUSTER,)),
-    Check("kafka settings", kafka.check_properties, _KAFKA_AWAY, needs=(kafka.TOPIC, kafka.CLUSTER)),
-    Check("kafka rights", kafka.check_rights, _KAFKA_AWAY, needs=(kafka.TOPIC,)),
-    Check("kafka content", kafka.check_content, _KAFKA_AWAY, needs=(kafka.TOPIC,)),
+    Check("kafka settings", kafka.check_properties, _KAFKA_AWAY, needs=(kafka.CLUSTER,), after=(kafka.TOPIC,)),
+    Check("kafka rights", kafka.check_rights, _KAFKA_AWAY, needs=(kafka.CLUSTER,), after=(kafka.TOPIC,)),
+    Check("kafka content", kafka.check_content, _KAFKA_AWAY, needs=(kafka.CLUSTER,), after=(kafka.TOPIC,)),
     Check("kafka probe", kafka.check_probe, _KAFKA_AWAY, needs=(kafka.CLUSTER,)),
 )

@@ -1,4 +1,4 @@
-"""What is well with a topic and what is not: verdicts on what the brokers said about it. Pure."""
+"""What is well with a topic and what is not: verdicts on what the brokers said about it, one topic at a time. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from k2.doctor.findings import Finding, away, counted, ok, some, warning, wrong
 from k2.ingestion.adapters.kafka_inspection import Topic
 from k2.ingestion.adapters.topic_tail import TopicTail
 from k2.ingestion.adapters.topics import TopicSpec, create_command
-from k2.ingestion.core.identity import foreign_identity
 
 FOREVER = "-1"
 FUTURE_TOLERANCE_MS = 600_000  # what the pipeline takes from clocks that run ahead
@@ -27,7 +26,14 @@ _ACL_NAMES = {"DESCRIBE": "Describe", "WRITE": "Write", "READ": "Read", "DESCRIB
 
 
 class Wanted(Struct, frozen=True):
-    """The topic as the settings want it. `create`: the client makes it where it is missing. `user` is our Kafka user."""
+    """
+    A topic as the settings want it.
+
+    Attributes:
+        user: Our Kafka user.
+        create: Whether the client makes it where it is missing.
+        properties: What it is to have beyond its retention.
+    """
 
     topic: str
     bootstrap: str
@@ -37,10 +43,12 @@ class Wanted(Struct, frozen=True):
     replication_factor: int
     retention_ms: int
     largest_batch_bytes: int
+    properties: Mapping[str, str] = {}
 
     @property
     def create_command(self) -> str:
-        return create_command(self.bootstrap, TopicSpec(self.topic, self.partitions, self.replication_factor, self.retention_ms))
+        spec = TopicSpec(self.topic, self.partitions, self.replication_factor, self.retention_ms, self.properties)
+        return create_command(self.bootstrap, spec)
 
 
 def judge_topic(topic: Topic | None, brokers: int, wanted: Wanted) -> Finding:
@@ -106,7 +114,7 @@ def _number_at_least(text: str, least: int) -> bool:
 
 RULES = (
     Rule("cleanup.policy", lambda value, *_: "compact" not in value, True,
-         "deletes all but the last trade of a symbol", lambda _: "delete"),
+         "deletes all but the last record of a symbol", lambda _: "delete"),
     Rule("message.timestamp.type", lambda value, *_: value == "CreateTime", True,
          "puts the broker's time in the place of the exchange's", lambda _: "CreateTime"),
     Rule("max.message.bytes", lambda value, wanted, _: int(value) >= wanted.largest_batch_bytes, True,
@@ -116,12 +124,22 @@ RULES = (
     Rule("retention.ms", lambda value, wanted, _: value == str(wanted.retention_ms), False,
          "is not what --retention-ms says", lambda wanted: str(wanted.retention_ms)),
     Rule("retention.bytes", lambda value, *_: value == FOREVER, False,
-         "deletes trades by size, before their time", lambda _: FOREVER),
+         "deletes records by size, before their time", lambda _: FOREVER),
     Rule("message.timestamp.before.max.ms", lambda value, wanted, _: _number_at_least(value, _retained_ms(wanted)), False,
-         "refuses older trades, so replay and backfill of them fail", lambda wanted: str(_retained_ms(wanted))),
+         "refuses older records, so replay and backfill of them fail", lambda wanted: str(_retained_ms(wanted))),
     Rule("message.timestamp.after.max.ms", lambda value, *_: _number_at_least(value, FUTURE_TOLERANCE_MS), False,
-         "refuses trades while our clock is behind", lambda _: str(FUTURE_TOLERANCE_MS)),
+         "refuses records while our clock is behind", lambda _: str(FUTURE_TOLERANCE_MS)),
 )  # fmt: skip
+
+
+def _planned(wanted: Wanted) -> list[Rule]:
+    """What the profile asks for by itself, as far as no rule is about it."""
+    named = {rule.name for rule in RULES}
+    return [_rule_of(name, value) for name, value in wanted.properties.items() if name not in named]
+
+
+def _rule_of(name: str, value: str) -> Rule:
+    return Rule(name, lambda actual, *_: actual == value, False, f"is not {value}, as the profile says", lambda _: value)
 
 
 def _retained_ms(wanted: Wanted) -> int:
@@ -130,8 +148,9 @@ def _retained_ms(wanted: Wanted) -> int:
 
 def judge_properties(properties: Mapping[str, str], replicas: int, wanted: Wanted) -> Finding:
     """The finding on the topic's configuration. A property that an older broker does not have counts as well."""
-    broken = [rule for rule in RULES if rule.name in properties and not rule.holds(properties[rule.name], wanted, replicas)]
-    facts = {rule.name: properties[rule.name] for rule in RULES if rule.name in properties}
+    rules = [rule for rule in (*RULES, *_planned(wanted)) if rule.name in properties]
+    broken = [rule for rule in rules if not rule.holds(properties[rule.name], wanted, replicas)]
+    facts = {rule.name: properties[rule.name] for rule in rules}
     if not broken:
         return ok(_keeps(properties.get("retention.ms", "")), facts=facts)
     text = "; ".join(f"{rule.name}={properties[rule.name]} {rule.cost}" for rule in broken)
@@ -144,9 +163,9 @@ def judge_properties(properties: Mapping[str, str], replicas: int, wanted: Wante
 
 def _keeps(retention_ms: str) -> str:
     if retention_ms == FOREVER:
-        return "keeps trades for ever, as replay and backfill of old ones need it"
+        return "keeps records for ever, as replay and backfill of old ones need it"
     span = f"{int(retention_ms) / _DAY_MS:g} days" if retention_ms else "some time"
-    return f"keeps {span} by the exchange's time: older trades that replay or backfill brings vanish (retention.ms=-1 keeps them)"
+    return f"keeps {span} by the exchange's time: older records of a replay or backfill vanish (retention.ms=-1 keeps them)"
 
 
 def not_allowed(why: str, operations: Sequence[str], wanted: Wanted) -> Finding:
@@ -182,13 +201,17 @@ def acl_command(operations: Sequence[str], wanted: Wanted) -> str:
     return " ".join(f'"{word}"' if "$" in word else shlex.quote(word) for word in [*words, "--topic", wanted.topic])
 
 
-def judge_content(tail: TopicTail, expected_prefix: str, wanted: Wanted) -> Finding:
-    """The finding on whose records lie at the topic's end."""
-    foreign = foreign_identity(tail.identities, expected_prefix)
-    expected = expected_prefix.rstrip(".")
+def judge_content(tail: TopicTail, foreign: str | None, expected: str, wanted: Wanted) -> Finding:
+    """
+    The finding on whose records lie at the topic's end.
+
+    Args:
+        foreign: One that does not belong there; None where all do.
+        expected: How the `message_id`s of those that belong there begin.
+    """
     if foreign is not None:
         text = f"{wanted.topic} carries {foreign}, and one topic carries one market and one stream"
-        return wrong(text, f"name another --topic-prefix for {expected}, or set --market and --stream as in the topic")
+        return wrong(text, f"name another --topic-prefix for {expected}, or set --market and --streams as in the topic")
     if tail.warnings and "ACL" in tail.warnings[0]:
         return warning(tail.warnings[0], "allow it", acl_command(["READ"], wanted))
     if tail.warnings:

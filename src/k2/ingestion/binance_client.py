@@ -13,18 +13,22 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from k2.errors import EXIT_FATAL, EXIT_OK, ConfigurationError, FatalError, K2Error
 from k2.ingestion.adapters.logs import configure_logging, get_logger, masked, register_secret
-from k2.ingestion.service import Service, install_signals
+from k2.ingestion.background import install_signals
+from k2.ingestion.service import Service
 from k2.ingestion.settings import Settings, describe, load_settings
 from k2.threads import DaemonThreads
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
     """Run the client. Returns the exit code: 0 drained, 2 configuration, 69 unavailable, 70 fatal."""
+    given = sys.argv[1:] if argv is None else argv
+    variables = os.environ if environ is None else environ
     try:
-        settings = load_settings(sys.argv[1:] if argv is None else argv, os.environ if environ is None else environ)
+        settings = load_settings(given, variables)
         if settings.print_config:
             print(describe(settings))  # noqa: T201 - what was asked for
             return EXIT_OK
@@ -32,7 +36,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
     except ConfigurationError as error:
         return _refuse(error)
     try:
-        return asyncio.run(_run(settings))
+        return asyncio.run(_run(settings, partial(load_settings, given, variables)))
     except KeyboardInterrupt:
         return EXIT_OK
     finally:
@@ -52,12 +56,18 @@ def _configure_logs(settings: Settings) -> Callable[[], None]:
     return configure_logging(level=logs.level, log_format=logs.format, log_file=logs.file)
 
 
-async def _run(settings: Settings) -> int:
+async def _run(settings: Settings, reread: Callable[[], Settings]) -> int:
     asyncio.get_running_loop().set_default_executor(DaemonThreads())
     log = get_logger("k2.client")
-    log.info("Starting", symbols=list(settings.feed.symbols), market=settings.feed.market, topic=settings.topic)
+    feed = settings.feed
+    log.info(
+        "Starting", symbols=list(feed.symbols), market=feed.market, streams=list(feed.streams), profile=settings.profile,
+        topics=[plan.name for plan in settings.topics],
+    )  # fmt: skip
+    for note in settings.notes:
+        log.warning("Settings", detail=note)
     try:
-        service = Service(settings)
+        service = Service(settings, reread=reread)
         install_signals(service)
         await service.run()
     except K2Error as error:

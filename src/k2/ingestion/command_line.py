@@ -7,7 +7,7 @@ argparse takes every value as text: with its `type=` it would stop at the first 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
@@ -17,14 +17,14 @@ from msgspec import Struct
 from k2 import __version__
 from k2.errors import ConfigurationError
 from k2.ingestion.option_values import quoted
-from k2.ingestion.options import BY_FLAG, OPTIONS, Option, Source, SourceKind
+from k2.ingestion.options import BY_FLAG, OPTIONS, Option, Source, SourceKind, file_variable
 
 PROGRAM = "binance_client"
 DEFAULT = Source(SourceKind.DEFAULT)
 EPILOG = (
-    "A flag beats its variable, a variable beats the default; an empty variable counts as not set. Passwords come from variables "
-    f"only: {', '.join(option.variable for option in OPTIONS if option.secret)}, or from the file that the same name with _FILE "
-    "behind it names."
+    "A flag beats its variable, a variable beats the profile, that beats the default; an empty variable counts as not set. "
+    f"Passwords come from variables only: {', '.join(option.variable for option in OPTIONS if option.secret)}, or from the file "
+    "that the same name with _FILE behind it names."
 )
 
 # Flags that people reach for and that do not exist: a secret would show in the process list.
@@ -109,26 +109,56 @@ def _add(group: argparse._ArgumentGroup, option: Option) -> None:
         group.add_argument(option.flag, dest=option.key, nargs="+", action="extend", metavar=option.metavar, help=text)
     else:
         group.add_argument(option.flag, dest=option.key, metavar=option.metavar, help=text)
+    if option.former_flag:
+        said = f"The same as {option.flag}. [{option.former_variable}]"
+        group.add_argument(
+            option.former_flag, dest=option.former_flag, nargs="+", action="extend", metavar=option.metavar, help=said
+        )
 
 
 def _from_flag(option: Option, flags: Mapping[str, str | list[str] | None]) -> Given | None:
-    value = flags.get(option.key)
-    if value is None:
+    given = {flag: value for flag, value in _values_of_flags(option, flags) if value is not None}
+    if not given:
         return None
+    flag, value = next(iter(given.items()))
     text = value.strip() if isinstance(value, str) else "".join(f"{item}\n" for item in value)
-    name = option.negative_flag if option.is_switch and text == "off" else option.flag
-    return Given(text, Source(SourceKind.FLAG, name))
+    name = option.negative_flag if option.is_switch and text == "off" else flag
+    return Given(text, Source(SourceKind.FLAG, name), _only_one(given))
+
+
+def _values_of_flags(option: Option, flags: Mapping[str, str | list[str] | None]) -> Iterator[tuple[str, str | list[str] | None]]:
+    yield option.flag, flags.get(option.key)
+    yield option.former_flag, flags.get(option.former_flag)
 
 
 def _from_environment(option: Option, environ: Mapping[str, str]) -> Given | None:
-    value = environ.get(option.variable, "")
+    return from_variables(option, option.variables, environ)
+
+
+def from_variables(option: Option, names: Iterable[str], environ: Mapping[str, str]) -> Given | None:
+    """What these variables give for an option, of which at most one may be set. An empty one counts as not set."""
+    given = {name: found for name in names if (found := _from_variable(option, name, environ))}
+    if not given:
+        return None
+    first = next(iter(given.values()))
+    return Given(first.text, first.source, first.fault or _only_one(given))
+
+
+def _only_one(given: Iterable[str]) -> str:
+    names = list(given)
+    return f"{' and '.join(names)} mean the same: give one of them" if len(names) > 1 else ""
+
+
+def _from_variable(option: Option, name: str, environ: Mapping[str, str]) -> Given | None:
+    value = environ.get(name, "")
     if option.secret:
-        return _secret_from_environment(option, value, environ.get(option.file_variable, "").strip())
-    return Given(value.strip(), Source(SourceKind.VARIABLE, option.variable)) if value.strip() else None
+        return _secret_from_environment(name, value, environ)
+    return Given(value.strip(), Source(SourceKind.VARIABLE, name)) if value.strip() else None
 
 
-def _secret_from_environment(option: Option, value: str, file: str) -> Given | None:
-    by_value, by_file = (Source(SourceKind.VARIABLE, name) for name in (option.variable, option.file_variable))
+def _secret_from_environment(name: str, value: str, environ: Mapping[str, str]) -> Given | None:
+    by_value, by_file = (Source(SourceKind.VARIABLE, variable) for variable in (name, file_variable(name)))
+    file = environ.get(by_file.name, "").strip()
     if value and file:
         return Given(None, by_value, f"{by_value.name} and {by_file.name} are both set: unset one")
     if file:

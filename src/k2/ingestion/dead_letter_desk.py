@@ -7,21 +7,17 @@ durable on a thread of its own.
 
 from __future__ import annotations
 
-import io
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any
-
-import fastavro
+from collections.abc import Callable
 
 from k2.ingestion.adapters.dead_letters import DeadLetterBox
-from k2.ingestion.core.avro import FRAME_BYTES
 from k2.ingestion.core.delivery import Verdict
 from k2.ingestion.core.letters import FailedRecord, encode_letter
 from k2.ingestion.core.outcome import DeadLetter, Reason, Record, Stage
 from k2.ingestion.happenings import Happenings
+from k2.ingestion.record_reader import RecordReader
 
 ROOM_FROM_PENDING = 5_000  # half of what the box holds
 NAP_S = 0.01
@@ -35,7 +31,6 @@ class DeadLetterDesk:
     Writes letters and counts those of records by reason.
 
     `full` turns true when the box took a letter no more: it went to stderr instead, and the client has to stop.
-    `original_message` makes the exchange's message of a decoded record again.
     """
 
     def __init__(
@@ -43,8 +38,6 @@ class DeadLetterDesk:
         box: DeadLetterBox,
         happenings: Happenings,
         market: str,
-        stream: str,
-        original_message: Callable[[Mapping[str, Any]], dict[str, Any]],
         *,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -52,14 +45,13 @@ class DeadLetterDesk:
         self.full = False
         # Known label values start at 0: a series that appears with its first failure has no rate for it.
         self.records = Counter({reason.value: 0 for reason in RECORD_REASONS})
-        self._happenings, self._market, self._stream, self._clock_ns = happenings, market, stream, clock_ns
-        self._original_message = original_message
-        self._schema: Any = None
+        self._happenings, self._market, self._clock_ns = happenings, market, clock_ns
+        self._reader = RecordReader(market, {}, {})
         self._patience_s = PATIENCE_S
 
-    def use_schema(self, schema: Any) -> None:
-        """The schema that records are written with, so that an undeliverable one can be shown under the exchange's keys."""
-        self._schema = fastavro.parse_schema(schema)
+    def use(self, reader: RecordReader) -> None:
+        """What reads our records, so that an undeliverable one can be shown under the exchange's keys."""
+        self._reader = reader
 
     def event(self, letter: DeadLetter, received_at_us: int) -> None:
         """Keep an event that could not be understood."""
@@ -68,15 +60,15 @@ class DeadLetterDesk:
     def record(self, record: Record, verdict: Verdict, error: str, attempts: int) -> None:
         """Keep a record that could not be delivered, in so many attempts to produce it."""
         self.records[verdict.reason.value] += 1
-        fields = self._decoded(record)
+        told = self._reader.told_by(record)
         stage = Stage.SHUTDOWN if verdict.reason is Reason.NOT_DELIVERED_AT_SHUTDOWN else Stage.PRODUCE
-        symbol = record.key.decode(errors="replace")
+        symbol = (record.key or b"").decode(errors="replace")
         failed = FailedRecord(
-            record, stage, verdict.reason, error, verdict.written, self._original(fields), stream=self._stream, symbol=symbol
+            record, stage, verdict.reason, error, verdict.written, told.original_message, stream=told.stream, symbol=symbol
         )
         if stage is Stage.SHUTDOWN:
             self._wait_for_room()
-        letter_id = self._put(failed, fields.get("ingestion_timestamp"), attempts)
+        letter_id = self._put(failed, told.received_at_us, attempts)
         self._happenings.undeliverable(stage, verdict.reason, error, symbol, letter_id)
 
     def _wait_for_room(self) -> None:
@@ -102,23 +94,3 @@ class DeadLetterDesk:
         if not self.box.put(line):
             self.full = True
         return letter_id
-
-    def _decoded(self, record: Record) -> dict[str, Any]:
-        """The record's fields, times in microseconds; empty where it is not one of ours."""
-        if self._schema is None:
-            return {}
-        try:
-            fields = fastavro.schemaless_reader(io.BytesIO(record.value[FRAME_BYTES:]), self._schema)
-        except (EOFError, ValueError, IndexError, TypeError, OverflowError):
-            return {}
-        return {name: _microseconds(value) for name, value in fields.items()} if isinstance(fields, dict) else {}
-
-    def _original(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        try:
-            return self._original_message(fields) if fields else {}
-        except (KeyError, TypeError, ValueError):  # a letter without it is better than none
-            return {}
-
-
-def _microseconds(value: Any) -> Any:
-    return round(value.timestamp() * 1_000_000) if hasattr(value, "timestamp") else value

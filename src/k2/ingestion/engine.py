@@ -28,6 +28,7 @@ from k2.ingestion.core.outcome import (
     Publish,
 )
 from k2.ingestion.core.pipeline import Pipeline
+from k2.ingestion.core.rows import BACKFILL_HEADERS
 from k2.ingestion.core.tally import STAGE_BOUNDS_S, DurationTally
 
 POLL_EVERY_FRAMES = 256  # at saturation one read has carried 21,000 frames: delivery reports must not wait for its end
@@ -121,6 +122,21 @@ class Engine:
         if not self._until_poll:
             self._until_poll = POLL_EVERY_FRAMES
             self._sink.poll()
+
+    def on_history(self, frame: bytes) -> None:
+        """Take a frame that is made of what REST told of the past. Its records say so."""
+        read = self._read or self._open_turn()
+        for outcome in self._process(frame, self._received_at_us):
+            if type(outcome) is Publish:
+                self.received += 1
+                self.published += 1
+                for record in outcome.records:
+                    record.headers = BACKFILL_HEADERS
+                    self.made += 1
+                    self._send(record, read)
+                self._notice(outcome.notices)
+            else:
+                self._not_published(outcome)
 
     def _open_turn(self) -> Read:
         # Both clocks are read once for all that this read of the socket brought.

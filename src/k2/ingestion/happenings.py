@@ -64,7 +64,7 @@ class Happenings:
         self._transport, self._clock_s = transport, clock_s
         self._repeats = RepeatFilter(FAILURES_LOGGED_EVERY_S)
         self._client_repeats = RepeatFilter(CLIENT_ERRORS_LOGGED_EVERY_S)
-        self.connections = self.reconnections = 0
+        self.connections = self.reconnections = self._lost_connections = 0
         self.connection_errors = Counter(dict.fromkeys((*ConnectFailure, *_HTTP_KINDS.values(), HTTP_OTHER), 0))
         self.disconnections = Counter({cause.value: 0 for cause in Cause})
         self.subscriptions_refused = 0
@@ -80,7 +80,8 @@ class Happenings:
 
     def connected(self, url: str) -> None:
         self.connections += 1
-        if self.connections > 1:
+        if self._lost_connections:
+            self._lost_connections -= 1
             self.reconnections += 1
         self._log.info("Connected", url=url, transport=self._transport, connections=self.connections)
 
@@ -93,6 +94,8 @@ class Happenings:
 
     def disconnected(self, cause: Cause, closed: LinkClosed) -> None:
         self.disconnections[cause.value] += 1
+        if cause is not Cause.STOPPING:
+            self._lost_connections += 1
         level = self._log.info if cause is Cause.STOPPING else self._log.warning
         level("Connection closed", cause=cause.value, code=closed.code, reason=closed.reason, by_us=closed.by_us)
 
@@ -150,8 +153,8 @@ class Happenings:
             stream=gap.stream, symbol=gap.symbol, first_id=gap.first_id, last_id=gap.last_id, missing=missing,
         )  # fmt: skip
 
-    def gap_filled(self, _: GapFilled) -> None:
-        self.ids_filled += 1
+    def gap_filled(self, filled: GapFilled) -> None:
+        self.ids_filled += filled.ids
 
     def gap_forgotten(self, gap: GapForgotten) -> None:
         self.gaps_forgotten += 1

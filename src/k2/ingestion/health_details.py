@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from k2.ingestion.core.outcome import Reason, Stage
 
 if TYPE_CHECKING:
-    from k2.ingestion.core.pipeline import StreamRow
+    from k2.ingestion.core.rows import Row
     from k2.ingestion.readings import Readings
 
 STREAMS_LISTED = 100  # one by one, here and in the metrics: rendering 1,000 symbols took 60 ms of the event loop
@@ -29,6 +29,7 @@ def details(readings: Readings, clock_ns: Callable[[], int] = time.time_ns) -> D
         "answered_at_ms": clock_ns() // 1_000_000,
         "versions": dict(zip(("k2", "python", "librdkafka", "transport"), readings.build, strict=True)),
         "schema": _schema(readings),
+        "schemas": [_described(schema, readings) for schema in readings.schemas],
         "connections": _connections(readings),
         "dead_letters": _dead_letters(readings),
         "streams": [_stream(row) for row in rows[:STREAMS_LISTED]],
@@ -37,14 +38,14 @@ def details(readings: Readings, clock_ns: Callable[[], int] = time.time_ns) -> D
 
 
 def _schema(readings: Readings) -> Details:
-    """The id is null, and the rest empty, until the start has learnt it."""
-    subject, schema_id, fingerprint = readings.start.schema
-    return {
-        "subject": subject,
-        "id": int(schema_id) if schema_id else None,
-        "fingerprint": fingerprint,
-        "source": readings.start.schema_source.value,
-    }
+    """That of the first topic. The id is null, and the rest empty, until the start has learnt it."""
+    return _described(readings.schemas[0] if readings.schemas else ("", "", ""), readings)
+
+
+def _described(schema: tuple[str, str, str], readings: Readings) -> Details:
+    subject, schema_id, fingerprint = schema
+    source = readings.start.schema_source.value
+    return {"subject": subject, "id": int(schema_id) if schema_id else None, "fingerprint": fingerprint, "source": source}
 
 
 def _connections(readings: Readings) -> Details:
@@ -75,7 +76,7 @@ def _stage_of(reason: str) -> Stage:
     return Stage.SHUTDOWN if reason == Reason.NOT_DELIVERED_AT_SHUTDOWN else Stage.PRODUCE
 
 
-def _stream(row: StreamRow) -> Details:
+def _stream(row: Row) -> Details:
     """`last_event_ms` is the exchange's time of the latest event, 0 before the first one."""
     return {
         "stream": row.stream,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from k2.ingestion.option_values import TOPIC_SUFFIX, Secret, kibibytes_as_mebibytes, milliseconds_as_seconds
+from k2.ingestion.option_values import Secret, kibibytes_as_mebibytes, milliseconds_as_seconds
 
 CLIENT_ID = "k2-binance-client"
 BATCH_BYTES = 1_000_000  # librdkafka's message.max.bytes by default, which a batch must not exceed
@@ -21,6 +21,15 @@ BATCH_BYTES = 1_000_000  # librdkafka's message.max.bytes by default, which a ba
 RECONNECT_MAX_MS = 2_000  # librdkafka's 10 s would add that to every outage
 
 ConfigValue = str | int | float | bool
+
+ALL_REPLICAS, LEADER_ONLY, NOBODY = "all", "1", "0"
+# What each other choice than `all` gives up. Idempotence needs `all`, so a batch that is sent again may be written twice.
+GIVEN_UP = {
+    LEADER_ONLY: "a record counts as delivered before a second broker has it, so the failure of one broker can lose records; "
+    "one that is sent again may be written twice",
+    NOBODY: "a record counts as delivered once it is sent, so whatever the broker refuses or loses is lost without a trace; "
+    "one that is sent again may be written twice",
+}
 
 ALIASES = {
     "metadata.broker.list": "bootstrap.servers",
@@ -38,9 +47,14 @@ def _same(text: str) -> str:
     return text
 
 
+def _acks(text: str) -> str:
+    return ALL_REPLICAS if text == "-1" else text
+
+
 # The property, the key of the option that it sets, and how its text becomes that of the option.
 OWNED: dict[str, tuple[str, Callable[[str], str]]] = {
     "bootstrap.servers": ("kafka.bootstrap", _same),
+    "acks": ("kafka.acks", _acks),
     "batch.num.messages": ("kafka.batch_size", _same),
     "linger.ms": ("kafka.batch_timeout_s", milliseconds_as_seconds),
     "compression.type": ("kafka.compression", _same),
@@ -69,7 +83,6 @@ _LOSS = "could lose trades"
 _TLS = "would let anybody pose as a broker"
 
 SAFE_ONLY = {
-    "acks": SafeOnly(("all", "-1"), _LOSS),
     "enable.idempotence": SafeOnly(("true",), f"{_ORDER} and double them"),
     "message.timeout.ms": SafeOnly(("0",), "would let librdkafka give up on trades"),
     "message.send.max.retries": SafeOnly(("2147483647",), _LOSS),
@@ -126,6 +139,7 @@ class KafkaSettings(Struct, frozen=True):
 
     bootstrap: str
     topic_prefix: str
+    acks: str
     create_topic: bool
     partitions: int
     replication_factor: int
@@ -146,16 +160,11 @@ class KafkaSettings(Struct, frozen=True):
     properties: dict[str, str | Secret]
     allow_unsafe_properties: bool
 
-    @property
-    def topic(self) -> str:
-        return self.topic_prefix + TOPIC_SUFFIX
-
     def producer_config(self) -> dict[str, ConfigValue]:
         """Everything for `Producer` but the callbacks and the logger. Holds passwords in the clear: never log it."""
         return {
             **self._connection(),
-            "enable.idempotence": True,
-            "acks": "all",
+            **self._acknowledgement(),
             "message.timeout.ms": 0,  # for ever: what becomes of a record is ours to decide, not librdkafka's
             "partitioner": "murmur2_random",  # as Java and Spark partition
             "reconnect.backoff.max.ms": RECONNECT_MAX_MS,
@@ -168,6 +177,12 @@ class KafkaSettings(Struct, frozen=True):
             "queue.buffering.max.kbytes": self.queue_mib * 1024,
             **_revealed(self.properties),
         }
+
+    def _acknowledgement(self) -> dict[str, ConfigValue]:
+        if self.acks == ALL_REPLICAS:
+            return {"acks": self.acks, "enable.idempotence": True}
+        # One request at a time keeps the order, which idempotence would keep otherwise.
+        return {"acks": self.acks, "enable.idempotence": False, "max.in.flight.requests.per.connection": 1}
 
     def admin_config(self) -> dict[str, ConfigValue]:
         """Connection and security only: for the admin client and for consumers. Holds passwords in the clear: never log it."""

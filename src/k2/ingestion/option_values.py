@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
+from zlib import crc32
 
 from msgspec import Struct
 
@@ -56,6 +57,10 @@ class Shard(Struct, frozen=True):
         """This part's symbols: the same whatever order the symbols were listed in, so the parts never overlap."""
         return tuple(sorted(symbols)[self.index :: self.count])
 
+    def holds(self, symbol: str) -> bool:
+        """Whether a symbol belongs to this part, whichever others there are: symbols that come and go move no other one."""
+        return crc32(symbol.encode()) % self.count == self.index
+
     def __str__(self) -> str:
         return f"{self.index}/{self.count}"
 
@@ -75,8 +80,12 @@ class Choice:
 
 def quoted(text: str) -> str:
     """The text as an error may show it: in quotes, shortened, without control characters and without credentials."""
-    masked = re.sub(r"^.*@", "***@", text, flags=re.DOTALL)
-    return repr(masked if len(masked) <= LONGEST_QUOTE else masked[:LONGEST_QUOTE] + "…")
+    return in_quotes(re.sub(r"^.*@", "***@", text, flags=re.DOTALL))
+
+
+def in_quotes(text: str) -> str:
+    """The same of a text that cannot be a credential, such as the name of a stream."""
+    return repr(text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "…")
 
 
 def whole(minimum: int, maximum: int, *also: int) -> Parser:
@@ -141,7 +150,12 @@ def switch(text: str) -> bool:
 
 def or_off(parse: Parser) -> Parser:
     """None for an empty text and for `off`, else what `parse` makes of it."""
-    return lambda text: None if text.lower() in ("", "off") else parse(text)
+    return or_off_as(None, parse)
+
+
+def or_off_as(absent: Any, parse: Parser) -> Parser:
+    """`absent` for an empty text and for `off`, else what `parse` makes of it."""
+    return lambda text: absent if text.strip().lower() in ("", "off") else parse(text)
 
 
 def url(*schemes: str) -> Parser:
@@ -201,9 +215,14 @@ def host(text: str) -> str:
     return text
 
 
+def words_of(text: str) -> list[str]:
+    """The words of a list, separated by spaces or commas."""
+    return [word for word in re.split(r"[\s,]+", text) if word]
+
+
 def symbols(text: str) -> tuple[str, ...]:
     """Symbols in upper case, in the order given, each once."""
-    found = dict.fromkeys(word.upper() for word in re.split(r"[\s,]+", text) if word)
+    found = dict.fromkeys(word.upper() for word in words_of(text))
     # Letters of any script: the exchange lists symbols in Chinese. Delivery futures end in a date: BTCUSDT_261225.
     wrong = [quoted(symbol) for symbol in found if not re.fullmatch(r"[^\W_]+(_[0-9]{6})?", symbol)]
     if wrong:
@@ -221,12 +240,18 @@ def shard(text: str) -> Shard:
     return Shard(int(match[1]), int(match[2]))
 
 
+def topic_name(text: str) -> str:
+    """The name of a Kafka topic."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", text) or text in {".", ".."}:
+        raise ValueError(f"{quoted(text)} is no name for a Kafka topic: letters, digits, '.', '_' and '-' only")
+    if len(text) > LONGEST_TOPIC:
+        raise ValueError(f"{quoted(text)} has more than {LONGEST_TOPIC} characters, too many for a Kafka topic")
+    return text
+
+
 def topic_prefix(text: str) -> str:
     """The part of a topic's name before `.binance`."""
-    if not re.fullmatch(r"[A-Za-z0-9._-]+", text):
-        raise ValueError(f"{quoted(text)} is no name for a Kafka topic: letters, digits, '.', '_' and '-' only")
-    if len(text + TOPIC_SUFFIX) > LONGEST_TOPIC:
-        raise ValueError(f"with {TOPIC_SUFFIX!r} behind it the topic's name has more than {LONGEST_TOPIC} characters")
+    topic_name(text + TOPIC_SUFFIX)
     return text
 
 

@@ -17,6 +17,7 @@ from k2.ingestion.option_values import (
     brokers,
     host,
     or_off,
+    or_off_as,
     path,
     pem_file,
     plain,
@@ -25,11 +26,11 @@ from k2.ingestion.option_values import (
     secret,
     shard,
     switch,
-    symbols,
     topic_prefix,
     url,
     whole,
 )
+from k2.ingestion.stream_values import streams, symbols_or_all
 
 MOST = 2**31 - 1
 
@@ -49,14 +50,20 @@ class SourceKind(StrEnum):
     PROPERTY = "property"
     FLAG = "flag"
     VARIABLE = "variable"
+    PROFILE = "profile"
     DEFAULT = "default"
 
 
 class Source(Struct, frozen=True):
-    """Where a value came from, and under which name."""
+    """
+    Where a value came from, and under which name.
+
+    `place` is the line of a profile, `profiles/mine.yaml:12`; or of a default the variable by which the profile would take it.
+    """
 
     kind: SourceKind
     name: str = ""
+    place: str = ""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}".rstrip()
@@ -68,7 +75,8 @@ class Option(Struct, frozen=True):
 
     `key` is the path of the value in `Settings`. `default` is a text for `parse`; None where the value is worked out from other
     options or absent, and then `default_note` tells it. `many`: the flag takes several values. A `secret` has no flag, as the
-    process list shows the command line; it is also read from the file that the variable with `_FILE` names.
+    process list shows the command line; it is also read from the file that the variable with `_FILE` names. What an option was
+    called before goes on to work: `former_flag`, `former_variable`.
     """
 
     key: str
@@ -81,6 +89,21 @@ class Option(Struct, frozen=True):
     default_note: str = ""
     many: bool = False
     secret: bool = False
+    former_flag: str = ""
+    former_variable: str = ""
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        return tuple(filter(None, (self.flag, self.former_flag)))
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        return tuple(filter(None, (self.variable, self.former_variable)))
+
+    @property
+    def in_profiles(self) -> str:
+        """What the option is called in a profile. A secret, which has no flag, is called after its variable."""
+        return (self.flag or self.variable.removeprefix("K2_").lower().replace("_", "-")).removeprefix("--")
 
     @property
     def heading(self) -> str:
@@ -96,7 +119,7 @@ class Option(Struct, frozen=True):
 
     @property
     def file_variable(self) -> str:
-        return f"{self.variable}_FILE"
+        return file_variable(self.variable)
 
     @property
     def metavar(self) -> str:
@@ -119,7 +142,14 @@ class Option(Struct, frozen=True):
         """What the option is called in a fault, by where its value came from."""
         if source.kind is SourceKind.VARIABLE and self.flag:
             return f"{source.name} ({self.flag})"
-        return source.name or self.name
+        if source.kind is SourceKind.PROFILE:
+            return f"{source.place}: options.{self.in_profiles}"
+        return source.name or source.place or self.name
+
+
+def file_variable(variable: str) -> str:
+    """The variable that names the file with a secret, for the one that would hold it."""
+    return f"{variable}_FILE"
 
 
 def _secret(key: str, variable: str, meaning: str) -> Option:
@@ -127,11 +157,18 @@ def _secret(key: str, variable: str, meaning: str) -> Option:
 
 
 FEED = (
-    Option("feed.symbols", "--symbols", "BINANCE_SYMBOLS", "BTCUSDT,ETHUSDT,BNBUSDT", symbols, "symbols",
-           "What to stream, separated by spaces or commas.", many=True),
+    Option("feed.symbols", "--symbols", "BINANCE_SYMBOLS", "BTCUSDT,ETHUSDT,BNBUSDT", symbols_or_all, "symbols",
+           "Whose streams, separated by spaces or commas. `ALL:USDT` is every symbol that trades against USDT. Streams that are "
+           "named in full need none.", many=True),
     Option("feed.market", "--market", "K2_MARKET", "spot", Choice("spot", "usdm"), "", "Spot, or USDⓈ-M futures."),
-    Option("feed.stream", "--stream", "K2_STREAM", "aggTrade", Choice("aggTrade", "trade"), "",
-           "Trades aggregated by taker order and price, or every single trade. A topic carries one of the two, never both."),
+    Option("feed.streams", "--streams", "K2_STREAMS", "aggTrade", or_off_as((), streams), "streams or off",
+           "Which streams: of every symbol (`aggTrade kline_1m depth@100ms`), or named in full (`btcusdt@trade`, "
+           "`!miniTicker@arr`). A topic carries aggTrade or trade, never both.",
+           many=True, former_flag="--stream", former_variable="K2_STREAM"),
+    Option("feed.raw_streams", "--raw-streams", "K2_RAW_STREAMS", "off", or_off_as((), streams), "streams or off",
+           "Streams whose frames are captured as they come, known to the client or not; named as those of --streams.", many=True),
+    Option("feed.candles", "--candles", "K2_CANDLES", "closed", Choice("closed", "updates"), "",
+           "Candles once they are closed, or every update of them as well."),
     Option("feed.ws_url", "--ws-url", "BINANCE_WS_URL", None, url("wss", "ws"), "URL", "WebSocket address of the exchange.",
            default_note="wss://stream.binance.com:9443/ws (usdm: wss://fstream.binance.com)"),
     Option("feed.rest_url", "--rest-url", "K2_REST_URL", None, or_off(url("https", "http")), "URL or off",
@@ -146,13 +183,20 @@ FEED = (
     Option("feed.ca_file", "--ws-ca", "K2_WS_CA", None, pem_file, "file",
            "PEM file with the authorities to trust for the exchange instead of the system's."),
     Option("feed.shard", "--shard", "K2_SHARD", None, shard, "I/N",
-           "Stream only part I (from 0) of N of the sorted symbols, so that N instances share one list."),
+           "Stream only part I (from 0) of N of the sorted symbols, so that N instances share one list. All-market streams "
+           "belong to part 0."),
+    Option("feed.listing_interval_s", "--listing-interval", "K2_LISTING_INTERVAL", "600", seconds(1, zero_is_off=True),
+           "seconds", "How often to look for symbols that were listed or are gone, where --symbols has an `ALL:`. 0 is off."),
+    Option("feed.streams_per_connection", "--streams-per-connection", "K2_STREAMS_PER_CONNECTION", "1024", whole(1, 1024),
+           "streams", "At most so many streams share a connection; more open another. The exchange allows 1024."),
     Option("feed.connect_timeout_s", "--connect-timeout", "K2_CONNECT_TIMEOUT", "10", seconds(0.1), "seconds",
            "How long one attempt may take, TLS and upgrade included."),
     Option("feed.reconnect_delay_min_s", "--reconnect-delay-min", "BINANCE_RECONNECT_DELAY_MIN", "1", seconds(0.1), "seconds",
            "Pause before the first new attempt; it doubles with each further one."),
     Option("feed.reconnect_delay_max_s", "--reconnect-delay-max", "BINANCE_RECONNECT_DELAY_MAX", "60", seconds(0.1), "seconds",
            "The longest pause between attempts."),
+    Option("feed.give_up_after", "--give-up-after", "K2_GIVE_UP_AFTER", "0", whole(0, 1_000_000), "attempts",
+           "End with exit code 69 after so many attempts in a row without a connection. 0 never gives up."),
     # The exchange allows five messages a second, pings included: hence two at most.
     Option("feed.heartbeat_interval_s", "--heartbeat-interval", "BINANCE_HEARTBEAT_INTERVAL", "180", seconds(0.5), "seconds",
            "A ping of ours goes out this often, whatever else happens."),
@@ -168,9 +212,13 @@ KAFKA = (
     Option("kafka.bootstrap", "--kafka-bootstrap", "KAFKA_BOOTSTRAP", "localhost:9092", brokers, "HOST:PORT,...",
            "Brokers to begin with."),
     Option("kafka.topic_prefix", "--topic-prefix", "KAFKA_TOPIC_PREFIX", None, topic_prefix, "text",
-           "The topic is this with `.binance` behind it.",
+           "The topic of trades is this with `.binance` behind it. Other records go to siblings: beside `market.crypto.trades` "
+           "stand `market.crypto.klines`, `market.crypto.quotes` and so on. A profile's own topics are not named after it.",
            default_note="market.crypto.trades (usdm: market.futures.trades)"),
-    Option("kafka.create_topic", "--create-topic", "K2_CREATE_TOPIC", "on", switch, "", "Create the topic where it is missing."),
+    Option("kafka.acks", "--acks", "K2_ACKS", "all", Choice("all", "1", "0"), "",
+           "Which brokers must have a record before it counts as delivered: all replicas, the leader (1), or none (0). All but "
+           "`all` give up the promise that nothing is lost or doubled, and the log says so."),
+    Option("kafka.create_topic", "--create-topic", "K2_CREATE_TOPIC", "on", switch, "", "Create topics that are missing."),
     Option("kafka.partitions", "--partitions", "K2_PARTITIONS", "12", whole(1, 10_000), "count",
            "Partitions of a topic that is created. 12 divides evenly among 2, 3, 4, 6 or 12 consumers, and more cannot be added "
            "later without moving symbols to other partitions."),
@@ -232,6 +280,11 @@ OTHERS = (
            "The least severe lines to log."),
     Option("logs.file", "--log-file", "K2_LOG_FILE", "logs/binance_client.log", or_off(path), "file or off",
            "Where the log goes beside standard output."),
+    Option("metrics_log_interval_s", "--metrics-log-interval", "K2_METRICS_LOG_INTERVAL", "0", seconds(1, zero_is_off=True),
+           "seconds", "How often to log what was received, delivered and is waiting. 0 is off."),
+    Option("profile", "--profile", "K2_PROFILE", "trades", plain, "NAME or PATH",
+           "What the client is set up for: trades, candles, events, envelopes or futures, or a file of your own. It gives other "
+           "defaults and topics, and takes other variables (docs/reference/profiles.md)."),
     Option("state_dir", "--state-dir", "K2_STATE_DIR", None, path, "directory",
            "What has to survive a restart: schema ids and symbol metadata. One instance a directory.",
            default_note="$XDG_STATE_HOME/k2, else ~/.local/state/k2"),
@@ -245,4 +298,5 @@ OTHERS = (
 
 OPTIONS = (*FEED, *KAFKA, *REGISTRY, *OTHERS)
 BY_KEY = {option.key: option for option in OPTIONS}
-BY_FLAG = {option.flag: option for option in OPTIONS if option.flag}
+BY_FLAG = {flag: option for option in OPTIONS for flag in option.flags}
+BY_PROFILE_NAME = {option.in_profiles: option for option in OPTIONS}

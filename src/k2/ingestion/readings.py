@@ -19,7 +19,7 @@ from k2.ingestion.adapters.kafka import LIBRDKAFKA_VERSION, KafkaSink
 from k2.ingestion.core.backpressure import Flow
 from k2.ingestion.core.health import HealthInputs, SchemaSource
 from k2.ingestion.core.outcome import Stage
-from k2.ingestion.core.pipeline import StreamRow
+from k2.ingestion.core.rows import Row
 from k2.ingestion.core.tally import DurationTally
 from k2.ingestion.dead_letter_desk import DeadLetterDesk
 from k2.ingestion.engine import Engine
@@ -52,7 +52,7 @@ class StartFacts(Struct):
     """What the start found out. Filled in as it goes."""
 
     schema_source: SchemaSource = SchemaSource.NONE
-    schema: tuple[str, str, str] = ("", "", "")  # subject, id, fingerprint
+    schemas: tuple[tuple[str, str, str], ...] = ()  # subject, id, fingerprint
     unknown_symbols: tuple[str, ...] = ()
     waiting_for: tuple[str, ...] = PARTS_OF_THE_START
 
@@ -78,7 +78,7 @@ class Readings:
         self.build = (__version__, platform.python_version(), LIBRDKAFKA_VERSION, transport)
         self.start = StartFacts()
         self.symbols: tuple[str, ...] = ()
-        self.rows: list[StreamRow] = []
+        self.rows: list[Row] = []
         self.loop_lag_s = 0.0
         self.flow_state = Flow.FLOWING
         self.connected = False
@@ -121,8 +121,8 @@ class Readings:
         return self.start.schema_source is SchemaSource.PINNED
 
     @property
-    def schema(self) -> tuple[str, str, str]:
-        return self.start.schema
+    def schemas(self) -> tuple[tuple[str, str, str], ...]:
+        return self.start.schemas
 
     @property
     def produce_errors(self) -> int:

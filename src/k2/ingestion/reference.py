@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from k2.ingestion.options import OPTIONS, Option
 
 BAR = "\\|"  # a bar inside a cell
@@ -30,11 +32,15 @@ def table_row(*cells: str) -> str:
 def _flag(option: Option) -> str:
     if option.is_switch:
         return f"`{option.flag}`, `{option.negative_flag}`"
-    return f"`{option.flag}`" if option.flag else "none"
+    return _listed(option.flags) or "none"
 
 
 def _variable(option: Option) -> str:
-    return f"`{option.variable}`, `{option.file_variable}`" if option.secret else f"`{option.variable}`"
+    return _listed((*option.variables, option.file_variable) if option.secret else option.variables)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _default(option: Option) -> str:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
-import ssl
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,59 +21,76 @@ from msgspec import to_builtins
 from k2.errors import ConfigurationError, FatalError
 from k2.ingestion.adapters.dead_letters import BoxState, DeadLetterBox
 from k2.ingestion.adapters.disk import DirectoryWatch
-from k2.ingestion.adapters.feed.feed import Endpoint, Feed
-from k2.ingestion.adapters.feed.policy import FeedPolicy
-from k2.ingestion.adapters.feed.port import LinkOptions
+from k2.ingestion.adapters.feed.group import FeedGroup
 from k2.ingestion.adapters.feed.transports import choose_transport
 from k2.ingestion.adapters.http import HttpServer, service_routes
 from k2.ingestion.adapters.journal import DailyJournal, JournalUnwritableError
 from k2.ingestion.adapters.kafka import KafkaSink
 from k2.ingestion.adapters.logs import get_logger, rdkafka_logger
 from k2.ingestion.adapters.rest import RestClient, RestOptions
-from k2.ingestion.adapters.schema_files import load_schema
 from k2.ingestion.adapters.state import StateDirectory
+from k2.ingestion.background import in_background
+from k2.ingestion.candle_repair import CandleRepair
+from k2.ingestion.connecting import endpoints, feed_policy, tls_context
 from k2.ingestion.core.backpressure import Limits
-from k2.ingestion.core.health import SchemaSource, evaluate, liveness, readiness
+from k2.ingestion.core.health import SchemaSource, Status, evaluate, liveness, readiness
 from k2.ingestion.core.pipeline import Pipeline
 from k2.ingestion.dead_letter_desk import DeadLetterDesk
 from k2.ingestion.engine import Engine
-from k2.ingestion.exchanges.binance import mapping
-from k2.ingestion.exchanges.binance.streams import KINDS, build_rows
-from k2.ingestion.exchanges.binance.urls import dial_url
 from k2.ingestion.happenings import Happenings
-from k2.ingestion.pin_watch import confirm_pin, lookup_of
+from k2.ingestion.pin_watch import confirm_pins, lookups_of
 from k2.ingestion.readings import Readings
+from k2.ingestion.record_reader import RecordReader
+from k2.ingestion.routing import Routing, outputs_for, streams_for
+from k2.ingestion.service_metrics import keep_logging
 from k2.ingestion.settings import Settings
-from k2.ingestion.startup import Deadline, SymbolFacts, learn_symbols, prepare_topic, resolve_schema
+from k2.ingestion.startup import Deadline, SymbolFacts, learn_symbols, prepare_topics, resolve_schemas, wait_for
 from k2.ingestion.supervisor import Supervisor
+from k2.ingestion.switching import Switch
 from k2.ingestion.telemetry import Exposition
 
 DEAD_LETTER_PREFIX = "binance"
 LETTERS_FLUSH_S = 5.0
 OVERFLOW_RECORDS = 100_000
 BYTES_PER_MIB = 1_048_576
+NOT_STARTED: Mapping[str, Any] = {"status": Status.UNHEALTHY.value, "reasons": ["not started"]}
 
 _log = get_logger("k2.service")
 
 
 class Service:
-    """One client, from its settings to its balance sheet. `run` once."""
+    """
+    One client, from its settings to its balance sheet. `run` once.
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._stop = asyncio.Event()
+    Args:
+        reread: Reads the settings anew when a reload is asked for; None where they cannot change.
+    """
+
+    def __init__(self, settings: Settings, *, reread: Callable[[], Settings] | None = None) -> None:
+        self._settings, self._reread = settings, reread
+        self._stop, self._reload = asyncio.Event(), asyncio.Event()
+        self.readings: Readings | None = None
         self._rdkafka: logging.Logger = rdkafka_logger()
         self._transport = choose_transport(settings.feed.transport, settings.feed.compression)
         self._happenings = Happenings(self._transport.name)
         journal = DailyJournal(settings.dead_letter_dir, DEAD_LETTER_PREFIX)
         self._box = DeadLetterBox(journal, on_change=self._letters_changed)
-        feed = settings.feed
-        self._desk = DeadLetterDesk(self._box, self._happenings, feed.market, feed.stream, mapping.original_message)
+        self._desk = DeadLetterDesk(self._box, self._happenings, settings.feed.market)
         self._loop = asyncio.get_running_loop()
 
     def stop(self) -> None:
         """Ask for the orderly end. May be called more than once."""
         self._stop.set()
+
+    def health(self) -> dict[str, Any]:
+        """What `/health` says."""
+        if self.readings is None:
+            return dict(NOT_STARTED)
+        return evaluate(self.readings.health()).body
+
+    def reload(self) -> None:
+        """Ask for the settings to be read anew, and for the streams that they want then."""
+        self._reload.set()
 
     async def run(self) -> None:
         """
@@ -91,12 +107,16 @@ class Service:
             self._open_dead_letters(parts)
             sink, engine, supervisor, readings = self._build()
             await self._serve(parts, readings)
-            started = await self._started(parts, state, readings)
-            if started is None:
+            routing = await self._started(parts, state, readings)
+            if routing is None:
                 _log.info("Shutdown complete", **to_builtins(readings.balance()))
                 return
-            engine.use(started)
-            feed = self._build_feed(engine, supervisor, readings)
+            engine.use(routing.pipeline)
+            feed = self._build_feed(routing, engine, supervisor, readings)
+            self._repair_candles(parts, engine, supervisor)
+            self._follow(parts, Switch(
+                self._settings, routing, feed, readings, reread=self._reread, learn=partial(self._learn_symbols, state)
+            ))  # fmt: skip
             try:
                 await self._stream(feed, supervisor)
             finally:
@@ -132,6 +152,7 @@ class Service:
         limits = Limits(
             pause_at=max(1, kafka.queue_messages * 9 // 10), resume_at=kafka.queue_messages // 2, overflow_at=OVERFLOW_RECORDS
         )
+        self.readings = readings
         supervisor.attach(engine, sink, readings, limits, self._settings.feed.silence_timeout_s)
         return sink, engine, supervisor, readings
 
@@ -150,11 +171,13 @@ class Service:
         ))  # fmt: skip
         await server.start()
         parts.push_async_callback(server.stop)
-        _in_background(parts, readings.directories.keep_looking())
+        in_background(parts, readings.directories.keep_looking())
+        if self._settings.metrics_log_interval_s:
+            in_background(parts, keep_logging(readings, self._settings.metrics_log_interval_s))
         _log.info("Serving health and metrics", address=f"http://{server.host}:{server.port}")
 
-    async def _started(self, parts: AsyncExitStack, state: StateDirectory, readings: Readings) -> Pipeline | None:
-        """The pipeline, once everything that it needs is there; None when asked to stop before."""
+    async def _started(self, parts: AsyncExitStack, state: StateDirectory, readings: Readings) -> Routing | None:
+        """The rows of all streams, once everything that it needs is there; None when asked to stop before."""
         starting = asyncio.ensure_future(self._start(parts, state, readings))
         stopping = asyncio.ensure_future(self._stop.wait())
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -165,65 +188,73 @@ class Service:
         await asyncio.gather(starting, return_exceptions=True)
         return None
 
-    async def _start(self, parts: AsyncExitStack, state: StateDirectory, readings: Readings) -> Pipeline:
+    async def _start(self, parts: AsyncExitStack, state: StateDirectory, readings: Readings) -> Routing:
         settings, facts = self._settings, readings.start
         deadline = Deadline(settings.startup_timeout_s)
-        await prepare_topic(settings, self._rdkafka, deadline)
+        await prepare_topics(settings, self._rdkafka, deadline)
         facts.waiting_for = ("registry", "exchange")
-        schema = load_schema(KINDS[settings.feed.market, settings.feed.stream].schema_name)
-        resolved = await resolve_schema(settings, schema, state, deadline)
-        facts.schema_source = resolved.source
-        facts.schema = (resolved.subject, str(resolved.schema_id), schema.fingerprint[:16])
-        if resolved.source is SchemaSource.PINNED:
-            _in_background(parts, confirm_pin(facts, lookup_of(settings, schema)))
+        schemas = await resolve_schemas(settings, state, deadline)
+        facts.schema_source, facts.schemas = schemas.source, schemas.facts
+        if schemas.source is SchemaSource.PINNED:
+            in_background(parts, confirm_pins(facts, lookups_of(settings, schemas)))
         facts.waiting_for = ("exchange",)
-        symbols = await self._learn_symbols(state)
+        symbols = await wait_for("exchange", partial(self._learn_symbols, state, settings), deadline)
         facts.unknown_symbols = symbols.unknown
         readings.symbols = symbols.known
-        self._desk.use_schema(schema.parsed)
-        return self._pipeline(symbols, schema.parsed, resolved.schema_id, readings)
+        parsed = {topic: schema.parsed for topic, schema in schemas.schemas.items()}
+        self._desk.use(RecordReader(settings.feed.market, {plan.name: plan for plan in settings.topics}, parsed))
+        routing = Routing(settings, outputs_for(settings.topics, schemas.ids), symbols.quote_asset)
+        routing.want(streams_for(settings, symbols.known))
+        readings.rows = routing.rows
+        return routing
 
-    async def _learn_symbols(self, state: StateDirectory) -> SymbolFacts:
-        feed = self._settings.feed
-        if feed.rest_url is None:
-            return await learn_symbols(self._settings, None, state)
-        options = RestOptions(tls=tls_context(self._settings), proxy=feed.proxy)
-        async with RestClient(feed.rest_url, feed.market, options) as rest:
-            return await learn_symbols(self._settings, rest, state)
+    async def _learn_symbols(self, state: StateDirectory, settings: Settings) -> SymbolFacts:
+        if settings.feed.rest_url is None:
+            return await learn_symbols(settings, None, state)
+        async with self._open_rest(settings, settings.feed.rest_url) as rest:
+            return await learn_symbols(settings, rest, state)
 
-    def _pipeline(self, symbols: SymbolFacts, schema: object, schema_id: int, readings: Readings) -> Pipeline:
-        feed = self._settings.feed
-        kind = KINDS[feed.market, feed.stream]
-        pipeline = Pipeline(build_rows(kind, symbols.known, symbols.quote_asset, self._settings.topic, schema, schema_id))
-        readings.rows = pipeline.rows
-        return pipeline
+    @staticmethod
+    def _open_rest(settings: Settings, url: str) -> RestClient:
+        return RestClient(url, settings.feed.market, RestOptions(tls=tls_context(settings), proxy=settings.feed.proxy))
 
-    def _build_feed(self, engine: Engine, supervisor: Supervisor, readings: Readings) -> Feed:
-        given = self._settings.feed
-        url = dial_url(given.ws_url, given.stream)
-        if url != given.ws_url:
-            _log.info("The address is dialled as a combined stream", ws_url=given.ws_url, dialled=url)
-        options = LinkOptions(
-            open_timeout_s=given.connect_timeout_s,
-            tls=tls_context(self._settings) if url.startswith("wss:") else None,
-            proxy=given.proxy,
-            compression=given.compression,
+    def _repair_candles(self, parts: AsyncExitStack, engine: Engine, supervisor: Supervisor) -> None:
+        """Closed candles that were missed are asked of REST, where there is one."""
+        if self._settings.feed.rest_url is None:
+            return
+        repair = CandleRepair(partial(self._open_rest, self._settings, self._settings.feed.rest_url), engine.on_history)
+        supervisor.repair_with(repair)
+        in_background(parts, repair.run())
+
+    def _follow(self, parts: AsyncExitStack, switch: Switch) -> None:
+        """What may change the streams while the client runs."""
+        settings = self._settings
+        in_background(parts, self._reload_when_asked(switch))
+        if settings.profile_file is not None:
+            in_background(parts, switch.follow_file(settings.profile_file))
+        if settings.feed.quote_assets and settings.feed.listing_interval_s:
+            in_background(parts, switch.follow_listings(settings.feed.listing_interval_s))
+
+    async def _reload_when_asked(self, switch: Switch) -> None:
+        while await self._reload.wait():
+            self._reload.clear()
+            await switch.reload()
+
+    def _build_feed(self, routing: Routing, engine: Engine, supervisor: Supervisor, readings: Readings) -> FeedGroup:
+        feed = FeedGroup(
+            endpoints(self._settings, self._transport),
+            routing.names,
+            engine,
+            supervisor,
+            feed_policy(self._settings, may_be_silent=routing.may_be_silent),
+            received=lambda: engine.received,
+            streams_per_connection=self._settings.feed.streams_per_connection,
         )
-        policy = FeedPolicy(
-            reconnect_min_s=given.reconnect_delay_min_s,
-            reconnect_max_s=given.reconnect_delay_max_s,
-            heartbeat_interval_s=given.heartbeat_interval_s,
-            idle_ping_after_s=given.idle_ping_after_s,
-            pong_timeout_s=given.pong_timeout_s,
-            silence_timeout_s=given.silence_timeout_s,
-        )
-        streams = [row.stream for row in readings.rows]
-        feed = Feed(Endpoint(url, self._transport, options), streams, engine, supervisor, policy)
         supervisor.watch(feed)
         readings.start.waiting_for = ()
         return feed
 
-    async def _stream(self, feed: Feed, supervisor: Supervisor) -> None:
+    async def _stream(self, feed: FeedGroup, supervisor: Supervisor) -> None:
         running = asyncio.ensure_future(feed.run())
         ticking = asyncio.ensure_future(supervisor.keep_time())
         stopping = asyncio.ensure_future(self._stop.wait())
@@ -258,48 +289,3 @@ class Service:
             raise FatalError(f"dead letters could not be written and went to stderr: {self._box.last_error}")
         if not sheet.balanced:
             raise FatalError(f"the books do not balance, please report this: {sheet}")
-
-
-def _in_background(parts: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-    """Runs beside everything until the end. The client can do without it, but not without knowing."""
-    task = asyncio.create_task(work)
-    task.add_done_callback(_tell_of_a_defect)
-    parts.push_async_callback(_cancelled, task)
-
-
-def _tell_of_a_defect(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (defect := task.exception()):
-        _log.error("Work in the background broke, please report this", exc_info=defect)
-
-
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-
-
-def tls_context(settings: Settings) -> ssl.SSLContext:
-    """
-    Verifying always: certificate chain and host name.
-
-    Raises:
-        ConfigurationError: the file of authorities cannot be read as PEM.
-    """
-    try:
-        return ssl.create_default_context(cafile=settings.feed.ca_file)
-    except (ssl.SSLError, OSError) as error:
-        raise ConfigurationError(f"--ws-ca: {settings.feed.ca_file} holds no certificates in PEM form: {error}") from error
-
-
-def install_signals(service: Service) -> None:
-    """SIGTERM and SIGINT end in order; a second one ends at once."""
-    loop = asyncio.get_running_loop()
-
-    def on_signal(number: int) -> None:
-        _log.info("Signal received", signal=signal.Signals(number).name)
-        service.stop()
-        for again in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(again)
-            signal.signal(again, signal.SIG_DFL)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal, number)

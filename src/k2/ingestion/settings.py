@@ -1,9 +1,9 @@
 """
 The settings of the client: read from the command line and the environment, checked as a whole, never half valid.
 
-A flag beats its variable, a variable beats the default, and an empty variable counts as not set. Every fault found is reported
-at once, under the name by which its value came in. `load_settings` reads nothing but its arguments and the files of
-credentials that they name.
+A flag beats its variable, a variable beats what the profile says, that beats the default, and an empty variable counts as not
+set. Every fault found is reported at once, under the name by which its value came in. `load_settings` reads nothing but its
+arguments, the profile, and the files of credentials that they name.
 """
 
 from __future__ import annotations
@@ -19,31 +19,40 @@ from k2.errors import ConfigurationError
 from k2.ingestion import command_line
 from k2.ingestion.command_line import CommandLine, Given
 from k2.ingestion.consistency import broken_rules
-from k2.ingestion.exchanges.binance.urls import rest_url_of
-from k2.ingestion.kafka_settings import OWNED, KafkaSettings, canonical, protected, unsafe, unusable
+from k2.ingestion.kafka_settings import OWNED, KafkaSettings, canonical, unsafe, unusable
 from k2.ingestion.option_values import Secret, Shard, properties
 from k2.ingestion.options import BY_KEY, OPTIONS, Option, Source, SourceKind
+from k2.ingestion.profiles import BARE, Profile, layered, load_profile
+from k2.ingestion.stream_values import ALL_OF
+from k2.ingestion.topic_plan import TopicPlan
+from k2.ingestion.worked_out import (
+    PROPERTIES,
+    notes_of,
+    topics_of,
+    work_out_defaults,
+    work_out_streams,
+    work_out_symbols,
+)
 
-PROPERTIES = "kafka.properties"
+PROFILE = "profile"
 MEASURES = ("seconds", "ms", "MiB", "messages")
-
-# The defaults that follow the market.
-MARKET_DEFAULTS = {
-    "feed.ws_url": {"spot": "wss://stream.binance.com:9443/ws", "usdm": "wss://fstream.binance.com"},
-    "kafka.topic_prefix": {"spot": "market.crypto.trades", "usdm": "market.futures.trades"},
-}
 
 
 class FeedSettings(Struct, frozen=True):
     """
     The exchange's side. Times are in seconds; `silence_timeout_s` 0 is off.
 
-    `symbols` are those of this instance's shard. `rest_url` is None where REST is off.
+    `streams` and `raw_streams` are wishes: specs, which are meant of every symbol, and names of single streams. `symbols` are
+    those of this instance's shard; where `quote_assets` has any, all symbols of these are meant as well, and nothing is picked
+    for the shard yet. `give_up_after` 0 is never, `listing_interval_s` 0 is off. `rest_url` is None where REST is off.
     """
 
     symbols: tuple[str, ...]
+    quote_assets: tuple[str, ...]
     market: str
-    stream: str
+    streams: tuple[str, ...]
+    raw_streams: tuple[str, ...]
+    candles: str
     ws_url: str
     rest_url: str | None
     transport: str
@@ -51,9 +60,12 @@ class FeedSettings(Struct, frozen=True):
     proxy: str | None
     ca_file: Path | None
     shard: Shard | None
+    listing_interval_s: float
+    streams_per_connection: int
     connect_timeout_s: float
     reconnect_delay_min_s: float
     reconnect_delay_max_s: float
+    give_up_after: int
     heartbeat_interval_s: float
     idle_ping_after_s: float
     pong_timeout_s: float
@@ -88,28 +100,46 @@ class LogSettings(Struct, frozen=True):
 
 
 class Settings(Struct, frozen=True):
-    """All options, valid together. `sources` tells for each option's key where its value came from."""
+    """
+    All options, valid together.
+
+    Attributes:
+        metrics_log_interval_s: 0 is off.
+        profile: Its name.
+        profile_file: Where it lies, if it is not one that is part of the product.
+        topics: Where records go, in the order of the profile or of the streams. At least one.
+        notes: What the operator should be told once in the log.
+        sources: Where the value of each option came from, by its key.
+        topic_sources: Where a topic's name came from, where it is a profile's.
+    """
 
     feed: FeedSettings
     kafka: KafkaSettings
     registry: RegistrySettings
     http: HttpSettings
     logs: LogSettings
+    metrics_log_interval_s: float
+    profile: str
+    profile_file: Path | None
     state_dir: Path
     dead_letter_dir: Path
     startup_timeout_s: float
     shutdown_timeout_s: float
+    topics: tuple[TopicPlan, ...]
+    notes: tuple[str, ...]
     print_config: bool
     sources: dict[str, Source]
+    topic_sources: dict[str, Source]
 
     @property
     def topic(self) -> str:
-        return self.kafka.topic
+        """The name of the first topic."""
+        return self.topics[0].name
 
     @property
     def subject(self) -> str:
-        """The schema's name in the registry, by the rule called TopicNameStrategy."""
-        return f"{self.topic}-value"
+        """The subject of the first topic."""
+        return self.topics[0].subject
 
     def secrets(self) -> tuple[str, ...]:
         """Every password, token and key in the clear, for the log to mask."""
@@ -137,27 +167,62 @@ def settings_of(read: CommandLine, environ: Mapping[str, str]) -> Settings:
     Raises:
         ConfigurationError: with all faults found, each naming its option.
     """
-    given, property_faults = _with_properties(read.given)
+    profile, profile_faults = _profile(read.given[PROFILE])
+    given, property_faults = _with_properties(layered(read.given, profile, environ))
     values, value_faults = _parsed(given)
     sources = {key: item.source for key, item in given.items()}
-    _work_out_defaults(values, sources, environ)
-    faults = [*read.faults, *property_faults, *value_faults, *broken_rules(values, sources), *_unsafe(values, sources)]
+    values[PROFILE] = profile.name
+    work_out_defaults(values, sources, environ)
+    work_out_symbols(values)
+    stream_faults = list(work_out_streams(values, sources))
+    topics = topics_of(values, sources, profile, environ)
+    faults = [
+        *read.faults, *profile_faults, *property_faults, *value_faults, *stream_faults, *broken_rules(values, sources),
+        *_unsafe(values, sources), *topics.faults,
+    ]  # fmt: skip
     if faults:
         raise ConfigurationError(*faults)
-    return _built(values, sources, print_config=read.print_config)
+    return _built(
+        values,
+        profile_file=profile.own_file,
+        topics=topics.plans,
+        notes=tuple(notes_of(values, sources, profile, environ)),
+        print_config=read.print_config,
+        sources=sources,
+        topic_sources=topics.sources,
+    )
+
+
+def _profile(given: Given) -> tuple[Profile, Sequence[str]]:
+    """The profile and its faults. Where it has any, an empty one stands for it, so that the other options are judged as well."""
+    try:
+        return load_profile(given.text or ""), ()
+    except ValueError as error:
+        return BARE, (f"{BY_KEY[PROFILE].called(given.source)}: {error}",)
+    except ConfigurationError as error:
+        return BARE, error.faults
 
 
 def describe(settings: Settings) -> str:
-    """Every option with its value and its source, one a line, secrets masked."""
+    """Every option with its value and its source, one a line, secrets masked; then the topics that follow from them."""
     rows = [("option", "value", "source")]
     for option in OPTIONS:
-        value = _shown(reduce(getattr, option.key.split("."), settings))
         unit = f" {option.unit}" if option.unit in MEASURES else ""
-        rows.append((option.name, value + unit, str(settings.sources[option.key])))
-    rows += [("topic", settings.topic, "worked out"), ("subject", settings.subject, "worked out")]
+        rows.append((option.name, _shown(_value_of(settings, option)) + unit, str(settings.sources[option.key])))
+    for plan in settings.topics:
+        rows.append(("topic", plan.name, str(settings.topic_sources.get(plan.name, "worked out"))))
+        if plan.needs_schema:
+            rows.append(("subject", plan.subject, "worked out"))
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     text = "\n".join(f"{name:{widths[0]}}  {value:{widths[1]}}  {source}" for name, value, source in rows)
     return text.encode("utf-8", "backslashreplace").decode()  # a path may hold bytes that are no UTF-8
+
+
+def _value_of(settings: Settings, option: Option) -> Any:
+    value: Any = reduce(getattr, option.key.split("."), settings)
+    if option.key == "feed.symbols":
+        return (*(f"{ALL_OF}{asset}" for asset in settings.feed.quote_assets), *value)
+    return value
 
 
 def _shown(value: Any) -> str:
@@ -169,7 +234,7 @@ def _shown(value: Any) -> str:
         case float():
             return f"{value:g}"
         case tuple():
-            return ",".join(value)
+            return ",".join(value) or "none"
         case dict():
             return ", ".join(f"{name}={item}" for name, item in value.items()) or "none"
         case _:
@@ -184,7 +249,8 @@ def _with_properties(given: Mapping[str, Given]) -> tuple[dict[str, Given], list
         named = canonical(properties(passed.text or ""))
     except ValueError as error:
         return {**given, PROPERTIES: Given(None, passed.source, f"{called}: {error}")}, []
-    moved = dict(_moved(name, text, passed.source.name) for name, text in named.items() if name in OWNED)
+    by = called if passed.source.kind is SourceKind.PROFILE else passed.source.name
+    moved = dict(_moved(name, text, by) for name, text in named.items() if name in OWNED)
     others = "".join(f"{name}={text}\n" for name, text in named.items() if name not in OWNED)
     faults = [f"{called}: {fault}" for fault in unusable(named)]
     return {**given, **moved, PROPERTIES: Given(others, passed.source)}, faults
@@ -218,30 +284,6 @@ def _value(option: Option, item: Given) -> Any:
     return None if item.text is None else option.parse(item.text)
 
 
-def _work_out_defaults(values: dict[str, Any], sources: Mapping[str, Source], environ: Mapping[str, str]) -> None:
-    """Fill in what follows from other options. What hangs on a faulty one is left out, as if it were faulty itself."""
-    market = values.get("feed.market")
-    for key, by_market in MARKET_DEFAULTS.items():
-        if sources[key].kind is SourceKind.DEFAULT:
-            del values[key]
-            if market:
-                values[key] = by_market[market]
-    if sources["feed.rest_url"].kind is SourceKind.DEFAULT:
-        values["feed.rest_url"] = rest_url_of(values.get("feed.ws_url") or "")
-    if sources["state_dir"].kind is SourceKind.DEFAULT:
-        values["state_dir"] = _default_state_dir(environ)
-    if values.get("feed.shard") and "feed.symbols" in values:
-        values["feed.symbols"] = values["feed.shard"].pick(values["feed.symbols"])
-    values[PROPERTIES] = protected(values.get(PROPERTIES) or {})
-
-
-def _default_state_dir(environ: Mapping[str, str]) -> Path:
-    # The XDG base directory specification has relative paths ignored.
-    base = Path(environ.get("XDG_STATE_HOME", ""))
-    home = Path(environ.get("HOME") or Path.home())
-    return (base if base.is_absolute() else home / ".local" / "state") / "k2"
-
-
 def _unsafe(values: Mapping[str, Any], sources: Mapping[str, Source]) -> list[str]:
     if values.get("kafka.allow_unsafe_properties"):
         return []
@@ -249,7 +291,7 @@ def _unsafe(values: Mapping[str, Any], sources: Mapping[str, Source]) -> list[st
     return [f"{called}: {fault}" for fault in unsafe(values[PROPERTIES])]
 
 
-def _built(values: Mapping[str, Any], sources: dict[str, Source], *, print_config: bool) -> Settings:
+def _built(values: Mapping[str, Any], **others: Any) -> Settings:
     def group(name: str) -> dict[str, Any]:
         return {key.removeprefix(f"{name}."): value for key, value in values.items() if key.startswith(f"{name}.")}
 
@@ -260,6 +302,5 @@ def _built(values: Mapping[str, Any], sources: dict[str, Source], *, print_confi
         http=HttpSettings(**group("http")),
         logs=LogSettings(**group("logs")),
         **{key: value for key, value in values.items() if "." not in key},
-        print_config=print_config,
-        sources=sources,
+        **others,
     )

@@ -10,32 +10,36 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from k2.errors import ConfigurationError, UnavailableError
-from k2.ingestion.adapters.kafka_inspection import Inspector, NotAuthorisedError
+from k2.ingestion.adapters.kafka_inspection import NotAuthorisedError
 from k2.ingestion.adapters.logs import get_logger
 from k2.ingestion.adapters.registry import REQUEST_TIMEOUT_S as REGISTRY_TIMEOUT_S
 from k2.ingestion.adapters.registry import SchemaRegistry, resolve_with_pins
 from k2.ingestion.adapters.registry_access import ResolvedSchema, SchemaPins, access_from
 from k2.ingestion.adapters.rest import RestClient, RestError
+from k2.ingestion.adapters.schema_files import load_schema
 from k2.ingestion.adapters.state import StateDirectory, StateWriteError
 from k2.ingestion.adapters.topic_tail import last_identities
-from k2.ingestion.adapters.topics import REQUEST_TIMEOUT_S, TopicSpec, ensure_topic
-from k2.ingestion.core.identity import foreign_identity
+from k2.ingestion.adapters.topics import REQUEST_TIMEOUT_S, TopicMaker, TopicSpec
+from k2.ingestion.core.health import SchemaSource
 from k2.ingestion.core.schemas import Schema
 from k2.ingestion.exchanges.binance.streams import identity_prefix
-from k2.ingestion.exchanges.binance.symbols import SymbolInfo, quote_asset, unknown_symbols
+from k2.ingestion.exchanges.binance.symbols import SymbolInfo, quote_asset, trading_in, unknown_symbols
 from k2.ingestion.settings import Settings
+from k2.ingestion.topic_plan import TopicPlan, belongs, planned_specs
 
 SYMBOLS_NAME, SYMBOLS_VERSION = "symbols", 1
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 5.0
 SHORTEST_ATTEMPT_S = 1.0
 WRITE = "WRITE"
+FINGERPRINT_SHOWN = 16
 
 _log = get_logger("k2.startup")
 _T = TypeVar("_T")
@@ -77,64 +81,102 @@ async def wait_for(what: str, attempt: Callable[[], Awaitable[_T]], deadline: De
         delay_s = min(2 * delay_s, LONGEST_RETRY_S)
 
 
-async def prepare_topic(settings: Settings, rdkafka: logging.Logger, deadline: Deadline) -> None:
-    """See to it that the topic exists, and that it carries no other market or stream."""
-    kafka = settings.kafka
-    spec = TopicSpec(settings.topic, kafka.partitions, kafka.replication_factor, kafka.retention_ms)
-    config = kafka.admin_config()
-
-    async def attempt() -> None:
-        timeout_s = deadline.bound_s(REQUEST_TIMEOUT_S)
-        report = await asyncio.to_thread(
-            ensure_topic, config, spec, create=kafka.create_topic, logger=rdkafka, timeout_s=timeout_s
-        )
-        if report.created:
-            _log.info("Topic created", topic=spec.name, partitions=report.partitions, retention_ms=spec.retention_ms)
-        for warning in report.warnings:
-            _log.warning("Topic differs from the settings", detail=warning)
-        await _refuse_unwritable(settings, rdkafka, timeout_s)
-        if not report.created:
-            await _refuse_foreign(settings, rdkafka)
-
-    await wait_for("broker", attempt, deadline)
+async def prepare_topics(settings: Settings, rdkafka: logging.Logger, deadline: Deadline) -> None:
+    """See to it that every topic exists, that we may write to it, and that it carries nothing that does not belong there."""
+    timeout_s = deadline.bound_s(REQUEST_TIMEOUT_S)
+    maker = TopicMaker(settings.kafka.admin_config(), logger=rdkafka, timeout_s=timeout_s)
+    for plan in settings.topics:
+        await wait_for("broker", partial(_prepare_topic, settings, plan, maker, rdkafka), deadline)
 
 
-async def _refuse_unwritable(settings: Settings, rdkafka: logging.Logger, timeout_s: float) -> None:
+async def _prepare_topic(settings: Settings, plan: TopicPlan, maker: TopicMaker, rdkafka: logging.Logger) -> None:
+    spec = spec_of_topic(plan, settings.kafka.replication_factor)
+    report = await asyncio.to_thread(maker.ensure, spec, create=settings.kafka.create_topic)
+    if report.created:
+        _log.info("Topic created", topic=spec.name, partitions=report.partitions, retention_ms=spec.retention_ms)
+    for warning in report.warnings:
+        _log.warning("Topic differs from the settings", detail=warning)
+    await _refuse_unwritable(settings, plan.name, maker)
+    if not report.created and plan.needs_schema:
+        await _refuse_foreign(settings, plan, rdkafka)
+
+
+def spec_of_topic(plan: TopicPlan, replication_factor: int) -> TopicSpec:
+    """A planned topic as we would create it."""
+    return TopicSpec(plan.name, plan.partitions, replication_factor, plan.retention_ms, plan.properties)
+
+
+async def _refuse_unwritable(settings: Settings, name: str, maker: TopicMaker) -> None:
     """Without the right to write the producer would only break later, again and again, with all that was received meanwhile."""
-    inspector = Inspector(settings.kafka.admin_config(), logger=rdkafka, timeout_s=timeout_s)
     try:
-        topic = await asyncio.to_thread(inspector.topic, settings.topic)
+        topic = await asyncio.to_thread(maker.topic, name)
     except NotAuthorisedError:
         return  # to see it is another right; what the broker says to the first record decides then
     if topic is not None and topic.operations is not None and WRITE not in topic.operations:
         who = f"our Kafka user {settings.kafka.sasl_username}" if settings.kafka.sasl_username else "our Kafka user"
-        raise ConfigurationError(f"{who} may not write to topic {settings.topic}: give it the ACL Write on the topic")
+        raise ConfigurationError(f"{who} may not write to topic {name}: give it the ACL Write on the topic")
 
 
-async def _refuse_foreign(settings: Settings, rdkafka: logging.Logger) -> None:
-    expected = identity_prefix(settings.feed.market, settings.feed.stream)
-    tail = await asyncio.to_thread(last_identities, settings.kafka.admin_config(), settings.topic, logger=rdkafka)
+async def _refuse_foreign(settings: Settings, plan: TopicPlan, rdkafka: logging.Logger) -> None:
+    tail = await asyncio.to_thread(last_identities, settings.kafka.admin_config(), plan.name, logger=rdkafka)
     for warning in tail.warnings:
         _log.warning("The topic's last records could not be looked at", detail=warning)
-    foreign = foreign_identity(tail.identities, expected)
+    market, specs = settings.feed.market, planned_specs(settings.feed.streams, plan)
+    foreign = next((identity for identity in tail.identities if not belongs(identity, market, plan, specs)), None)
     if foreign is not None:
         raise ConfigurationError(
-            f"--topic-prefix: topic {settings.topic} carries {foreign}, and one topic carries one market and one stream; "
-            f"name another prefix for {expected.rstrip('.')}"
+            f"--topic-prefix: topic {plan.name} carries {foreign}, and one topic carries one market and one stream; "
+            f"name another prefix for {identity_prefix(market, specs[0] if specs else plan.layout).rstrip('.')}"
         )
 
 
-async def resolve_schema(settings: Settings, schema: Schema, state: StateDirectory, deadline: Deadline) -> ResolvedSchema:
-    """The id to encode with: from the registry, or while that is away from the copy on disk."""
+class Schemas(Struct, frozen=True):
+    """The schemas of our topics, and the ids to encode with, by topic."""
+
+    schemas: dict[str, Schema] = {}
+    resolved: dict[str, ResolvedSchema] = {}
+
+    @property
+    def source(self) -> SchemaSource:
+        """Where the ids came from: of the disk, where any of them did."""
+        sources = {resolved.source for resolved in self.resolved.values()}
+        return SchemaSource.PINNED if SchemaSource.PINNED in sources else next(iter(sources), SchemaSource.UNNEEDED)
+
+    @property
+    def ids(self) -> dict[str, int]:
+        return {topic: resolved.schema_id for topic, resolved in self.resolved.items()}
+
+    @property
+    def facts(self) -> tuple[tuple[str, str, str], ...]:
+        """Subject, id and the beginning of the fingerprint of each."""
+        return tuple(
+            (resolved.subject, str(resolved.schema_id), self.schemas[topic].fingerprint[:FINGERPRINT_SHOWN])
+            for topic, resolved in self.resolved.items()
+        )
+
+
+async def resolve_schemas(settings: Settings, state: StateDirectory, deadline: Deadline) -> Schemas:
+    """The ids to encode with: from the registry, or while that is away from the copy on disk."""
+    plans = {plan.name: plan for plan in settings.topics if plan.needs_schema}
+    if not plans:
+        return Schemas()
+    schemas = {name: load_schema(plan.schema_name) for name, plan in plans.items()}
     registry = SchemaRegistry(access_from(settings.registry), deadline.bound_s(REGISTRY_TIMEOUT_S))
-    pins = SchemaPins(state)
-    register = settings.registry.register
     try:
-        resolved = await wait_for(
-            "registry", lambda: resolve_with_pins(registry, pins, settings.subject, schema, register=register), deadline
-        )
+        resolved = {
+            name: await _resolve(settings, registry, plan.subject, schemas[name], SchemaPins(state), deadline)
+            for name, plan in plans.items()
+        }
     finally:
         registry.close()
+    return Schemas(schemas, resolved)
+
+
+async def _resolve(
+    settings: Settings, registry: SchemaRegistry, subject: str, schema: Schema, pins: SchemaPins, deadline: Deadline
+) -> ResolvedSchema:
+    register = settings.registry.register
+    resolved = await wait_for("registry", lambda: resolve_with_pins(registry, pins, subject, schema, register=register), deadline)
     for warning in resolved.warnings:
         _log.warning("Schema registry", detail=warning)
     _log.info("Schema resolved", subject=resolved.subject, schema_id=resolved.schema_id, source=resolved.source.value)
@@ -159,24 +201,51 @@ async def learn_symbols(settings: Settings, rest: RestClient | None, state: Stat
 
     Raises:
         ConfigurationError: the exchange knows none of them.
+        UnavailableError: all symbols of a quote asset are wanted, and nobody tells which they are.
     """
-    wanted = settings.feed.symbols
-    remembered = _remembered(state, settings.feed.market)
+    feed = settings.feed
+    remembered = _remembered(state, feed.market)
     if rest is None:
-        return SymbolFacts(wanted, (), remembered)
+        return _offline(settings, remembered, "REST is off; set --rest-url")
     try:
-        infos = await rest.exchange_info(wanted)
+        infos = await rest.exchange_info(() if feed.quote_assets else feed.symbols)
     except RestError as error:
         _log.warning("Symbol metadata could not be read: the copy on disk and the built-in table serve", error=str(error))
-        return SymbolFacts(wanted, (), remembered)
-    unknown = unknown_symbols(wanted, infos)
-    known = tuple(symbol for symbol in wanted if symbol not in unknown)
-    if not known:
+        return _offline(settings, remembered, str(error))
+    facts = _judged(settings, infos, remembered)
+    _remember(state, feed.market, {symbol: infos[symbol] for symbol in facts.known})
+    return facts
+
+
+def _judged(settings: Settings, infos: dict[str, SymbolInfo], remembered: dict[str, SymbolInfo]) -> SymbolFacts:
+    feed = settings.feed
+    unknown = unknown_symbols(feed.symbols, infos)
+    known = [symbol for symbol in feed.symbols if symbol not in unknown]
+    known += trading_in(feed.quote_assets, infos.values())
+    if unknown and not known:
         raise ConfigurationError(f"--symbols: the exchange knows none of {', '.join(unknown)}")
+    if feed.quote_assets and not known:
+        raise ConfigurationError(f"--symbols: nothing trades in {', '.join(feed.quote_assets)} on {feed.market}")
     if unknown:
         _log.error("The exchange does not know these symbols; the others stream", unknown=list(unknown))
-    _remember(state, settings.feed.market, {symbol: infos[symbol] for symbol in known})
-    return SymbolFacts(known, tuple(unknown), remembered | infos)
+    return SymbolFacts(_of_this_shard(settings, known), tuple(unknown), remembered | infos)
+
+
+def _offline(settings: Settings, remembered: dict[str, SymbolInfo], why: str) -> SymbolFacts:
+    feed = settings.feed
+    listed = trading_in(feed.quote_assets, remembered.values())
+    if feed.quote_assets and not listed:
+        wanted = " ".join(f"ALL:{asset}" for asset in feed.quote_assets)
+        raise UnavailableError(f"--symbols {wanted} needs the exchange's list of symbols, and there is none: {why}")
+    return SymbolFacts(_of_this_shard(settings, [*feed.symbols, *listed]), (), remembered)
+
+
+def _of_this_shard(settings: Settings, symbols: Iterable[str]) -> tuple[str, ...]:
+    """Explicit symbols were picked with the settings; with `ALL:` only the exchange tells what is to be shared out."""
+    feed, each = settings.feed, tuple(dict.fromkeys(symbols))
+    if feed.shard is None or not feed.quote_assets:
+        return each
+    return tuple(symbol for symbol in each if feed.shard.holds(symbol))
 
 
 def _remembered(state: StateDirectory, market: str) -> dict[str, SymbolInfo]:

@@ -10,13 +10,14 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from k2.ingestion.adapters.feed.feed import Feed
+from k2.ingestion.adapters.feed.group import FeedGroup
 from k2.ingestion.adapters.feed.policy import Cause
 from k2.ingestion.adapters.feed.port import ConnectFailure, LinkClosed
 from k2.ingestion.adapters.kafka import KafkaSink
+from k2.ingestion.candle_repair import CandleRepair
 from k2.ingestion.core.backpressure import Backpressure, Flow, Limits
 from k2.ingestion.core.delivery import Verdict
-from k2.ingestion.core.outcome import Control, DeadLetter, Notice, Record
+from k2.ingestion.core.outcome import Control, DeadLetter, GapOpened, Notice, Record
 from k2.ingestion.core.silence import SilenceWatch
 from k2.ingestion.dead_letter_desk import DeadLetterDesk
 from k2.ingestion.engine import Engine
@@ -34,7 +35,8 @@ class Supervisor:
     def __init__(self, happenings: Happenings, desk: DeadLetterDesk, stop: asyncio.Event) -> None:
         self._happenings, self._desk, self._stop = happenings, desk, stop
         self.fatal = ""
-        self._feed: Feed | None = None
+        self._feed: FeedGroup | None = None
+        self._repair: CandleRepair | None = None
         self._broker_lost_for_s = 0.0
 
     def attach(self, engine: Engine, sink: KafkaSink, readings: Readings, limits: Limits, silence_limit_s: float) -> None:
@@ -44,8 +46,12 @@ class Supervisor:
         self._silence = SilenceWatch(silence_limit_s)
         self._look_at_streams_at_s = 0.0
 
-    def watch(self, feed: Feed) -> None:
+    def watch(self, feed: FeedGroup) -> None:
         self._feed = feed
+
+    def repair_with(self, repair: CandleRepair) -> None:
+        """Whom to tell of holes that can be filled."""
+        self._repair = repair
 
     async def keep_time(self) -> None:
         """Serve delivery reports while no frames come, and measure how late the loop lets us."""
@@ -64,7 +70,8 @@ class Supervisor:
         self._look_at_streams_at_s = now_s + STREAMS_LOOKED_AT_EVERY_S
         readings = self._readings
         listening = readings.connected and readings.flow_state is Flow.FLOWING
-        change = self._silence.look({row.stream: row.published for row in readings.rows}, now_s, listening=listening)
+        heard = {row.stream: row.published + row.ignored for row in readings.rows if not row.sparse}
+        change = self._silence.look(heard, now_s, listening=listening)
         readings.silent_streams, readings.streams_never_heard = self._silence.silent, self._silence.never_heard()
         if change.fell_silent:
             self._happenings.fell_silent(change.fell_silent)
@@ -82,6 +89,8 @@ class Supervisor:
 
     def noticed(self, notice: Notice) -> None:
         self._happenings.noticed(notice)
+        if self._repair is not None and isinstance(notice, GapOpened):
+            self._repair.gap_opened(notice)
 
     def dead_letter(self, letter: DeadLetter, received_at_us: int) -> None:
         self._desk.event(letter, received_at_us)
@@ -92,10 +101,10 @@ class Supervisor:
             self._feed.on_control(control)
 
     def turn_ended(self, data_frames: int) -> None:
-        """After every read and every tick: bump the feed's count, and see whether reading may go on."""
+        """After every read and every tick: tell the connections what they brought, and see whether reading may go on."""
         if self._feed is None:
             return
-        self._feed.data_frames += data_frames
+        self._feed.turn_ended()
         self._readings.set_connected(self._feed.connected)
         if data_frames > LONG_READ_FRAMES:
             self._feed.breathe()
@@ -103,7 +112,7 @@ class Supervisor:
         if change is not None:
             self._change_flow(self._feed, change)
 
-    def _change_flow(self, feed: Feed, flow: Flow) -> None:
+    def _change_flow(self, feed: FeedGroup, flow: Flow) -> None:
         before, self._readings.flow_state = self._readings.flow_state, flow
         in_flight = self._sink.in_flight
         if flow is Flow.PAUSED:
@@ -151,7 +160,6 @@ class Supervisor:
         self._happenings.connecting(attempt)
 
     def connected(self, url: str) -> None:
-        self._readings.refused_streams.clear()
         self._happenings.connected(url)
 
     def subscribed(self, streams: Sequence[str]) -> None:
@@ -163,7 +171,8 @@ class Supervisor:
         self._happenings.subscription_refused(streams, error)
 
     def disconnected(self, cause: Cause, closed: LinkClosed) -> None:
-        self._readings.set_connected(False)
+        # Of several connections one that has nothing left to carry may end, and the rest stays connected.
+        self._readings.set_connected(self._feed is not None and self._feed.connected)
         self._happenings.disconnected(cause, closed)
 
     def connect_failed(self, kind: ConnectFailure, detail: str, retry_in_s: float) -> None:

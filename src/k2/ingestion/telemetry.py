@@ -170,8 +170,8 @@ CATALOGUE: tuple[MetricRow, ...] = (
     MetricRow("k2_schema_pinned", "gauge",
               "1 where the schema id came from the copy on disk because the registry did not answer.",
               lambda r: r.schema_pinned),
-    MetricRow("k2_schema_info", "gauge", "The schema in use.",
-              lambda r: {r.schema: 1.0}, ("subject", "schema_id", "fingerprint")),
+    MetricRow("k2_schema_info", "gauge", "The schemas in use.",
+              lambda r: dict.fromkeys(r.schemas, 1.0), ("subject", "schema_id", "fingerprint")),
     MetricRow("k2_build_info", "gauge", "The program in use.",
               lambda r: {r.build: 1.0}, ("version", "python", "librdkafka", "transport")),
 )  # fmt: skip

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
+import msgspec
 from msgspec import Struct
 
 from k2.ingestion.adapters.topic_reader import TopicRecord
@@ -34,9 +35,19 @@ class Decoder(Protocol):
     def decode(self, value: bytes | None) -> Fields: ...
 
 
+def _json_object(value: bytes | None) -> Fields | None:
+    """What a JSON layout holds; None for Avro, whose framing begins with a zero byte, and for whatever else it may be."""
+    if value is None or not value.startswith(b"{"):
+        return None
+    try:
+        return msgspec.json.decode(value, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
 class PatientDecoder:
     """
-    Decodes through the registry, and waits for it where it is away.
+    Decodes through the registry, and waits for it where it is away. JSON objects need none.
 
     Args:
         at_start: Until the registry has answered once.
@@ -54,6 +65,9 @@ class PatientDecoder:
             UnavailableError: the registry was away for too long.
             ConfigurationError: credentials, certificates, address.
         """
+        document = _json_object(record.value)
+        if document is not None:
+            return Decoded(record, None, document)
         schema_id: int | None = None
         try:
             schema_id = schema_id_of(record.value)

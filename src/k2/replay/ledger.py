@@ -56,7 +56,11 @@ class LetterFate(StrEnum):
 
 
 class Sending(Struct, frozen=True):
-    """A record under way: the letter that it comes from, and what it can be recognised by in the topic."""
+    """
+    A record under way: the letter that it comes from, and what it can be recognised by in the topic.
+
+    That is its `message_id`; for JSON, which has none, a digest of its bytes.
+    """
 
     topic: str
     message_id: str
@@ -136,8 +140,7 @@ class Ledger:
     def settle(self, delivered: Sequence[Sending], fates: Iterable[tuple[str, LetterFate]]) -> None:
         """These records arrived, and this became of these letters. Nothing is under way any more."""
         now_s = int(time.time())
-        rows = [(sending.letter_id, LetterFate.PUBLISHED, now_s) for sending in delivered]
-        rows += [(letter_id, fate, now_s) for letter_id, fate in fates]
+        rows = [(letter_id, fate, now_s) for letter_id, fate in fates]
         with self._step():
             self._database.executemany(
                 "INSERT OR IGNORE INTO published VALUES (?, ?)", [(s.topic, s.message_id) for s in delivered]

@@ -162,7 +162,8 @@ def _whole(entry: Entry) -> dict[str, Any]:
     fields = _brief(entry) | {"received_at_us": letter.received_at_us, "original_message": letter.original_message}
     if letter.record is not None:
         record = letter.record
-        fields |= {"key": _text(record.key), "timestamp_ms": record.timestamp_ms, "value": json_ready(record.value)}
+        key = None if record.key is None else _text(record.key)
+        fields |= {"key": key, "timestamp_ms": record.timestamp_ms, "value": json_ready(record.value)}
         return fields | {
             "headers": [[name, None if value is None else json_ready(value)] for name, value in record.headers or ()]
         }

@@ -20,14 +20,17 @@ from k2.ingestion.core.outcome import WriteOutcome
 from k2.replay.batch import (
     Item,
     RecordName,
+    delivered_of,
     fate_of,
     has_failed,
+    is_mixed,
     letter_of,
+    letters_of_failures,
+    letters_of_refusals,
     make_item,
     names_of,
-    new_letter,
-    records_of,
     result_of,
+    to_send,
 )
 from k2.replay.files import LetterFile, Unreadable, chunks, letters_in
 from k2.replay.ledger import Ledger, LetterFate
@@ -35,7 +38,7 @@ from k2.replay.publisher import InterruptedReplayError, Publisher, Refusal
 from k2.replay.selection import Selection
 from k2.replay.summary import LetterResult, Summary
 from k2.replay.topics import ReplayTopics
-from k2.replay.workbench import Workbench
+from k2.replay.workbench import Workbench, failures_of
 
 BATCH_LETTERS = 1_000
 NAP_S = 0.2  # a run that goes slowly still stops soon when it is told to
@@ -146,22 +149,37 @@ class Replay:
             self._moved(before)
 
     def _deal_with(self, letters: Sequence[Letter]) -> None:
-        now_us = time.time_ns() // 1_000
-        items, twins = self._apart([make_item(letter, self._workbench.prepare(letter, now_us)) for letter in letters])
-        if self._desk is not None:
-            self._publish(items, self._desk)
-            self._refile(items, self._desk)
-        self._conclude(items)
-        self._conclude_twins(twins)
+        left = list(letters)
+        while left:
+            now_us = time.time_ns() // 1_000
+            made = [make_item(letter, self._workbench.prepare(letter, now_us)) for letter in left]
+            items, twins, later = self._apart(made)
+            if self._desk is not None:
+                self._refile_parts(items, self._desk)
+                self._publish(items, self._desk)
+                self._refile(items, self._desk)
+            self._conclude(items)
+            self._conclude_twins(twins)
+            left = [item.letter for item in later]
 
-    def _apart(self, items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
-        """Items to deal with, and those whose record another letter brings: in an earlier run, or in this batch."""
-        known, ours, twins = self._published_of(items), list[Item](), list[Item]()
+    def _apart(self, items: Sequence[Item]) -> tuple[list[Item], list[Item], list[Item]]:
+        """
+        Items to deal with now; those whose records other letters bring, in an earlier run or in this batch; and those of which
+        others in this batch bring a part, so that one has to see first what becomes of that.
+        """
+        known, claimed = self._published_of(items), set[RecordName]()
+        ours, twins, later = list[Item](), list[Item](), list[Item]()
         for item in items:
             names = names_of(item)
-            (twins if names and names <= known else ours).append(item)
-            known |= names
-        return ours, twins
+            item.there = frozenset(names & known)
+            if names and names <= known | claimed and not failures_of(item.prepared):
+                twins.append(item)
+            elif names & claimed:
+                later.append(item)
+            else:
+                ours.append(item)
+                claimed |= names - known
+        return ours, twins, later
 
     def _published_of(self, items: Sequence[Item]) -> set[RecordName]:
         by_topic: dict[str, list[str]] = {}
@@ -171,37 +189,49 @@ class Replay:
 
     def _publish(self, items: Sequence[Item], desk: Desk) -> None:
         _look_up(items, desk.topics)
-        sent = [item for item in items if item.sendings and not item.is_there]
+        sent = [item for item in items if to_send(item)]
         if not sent:
             return
-        records = [record for item in sent for record in records_of(item)]
+        sendings, records = zip(*(pair for item in sent for pair in to_send(item)), strict=True)
         by_topic = {topic: [record for record in records if record.topic == topic] for topic in {r.topic for r in records}}
         ends = {topic: desk.topics.ends(topic) for topic in by_topic}
         for topic, its_records in by_topic.items():
             desk.topics.check(topic, its_records)
-        self._ledger.begin([sending for item in sent for sending in item.sendings], ends)
+        self._ledger.begin(sendings, ends)
         by_letter: dict[str, list[Refusal]] = {}
         for refusal in desk.publisher.publish(records):
             by_letter.setdefault(letter_of(refusal.record), []).append(refusal)
         for item in sent:
             item.refusals = tuple(by_letter.get(item.letter.id, ()))
 
-    def _refile(self, items: Sequence[Item], desk: Desk) -> None:
-        """Make a new letter of everything that failed again."""
-        failed = [item for item in items if has_failed(item)]
-        if not failed:
-            return
+    def _refile_parts(self, items: Sequence[Item], desk: Desk) -> None:
+        """
+        Make new letters of what failed again of letters that also have something to publish.
+
+        Before that is sent: once it has arrived, a run that comes after a kill takes the letter for done.
+        """
+        lines = [line for item in items if is_mixed(item) for line in letters_of_failures(item)]
         try:
-            desk.journal.append([new_letter(item) for item in failed])
+            _append(lines, desk.journal)
         except JournalUnwritableError as error:
-            self._conclude([item for item in items if not has_failed(item)])
+            raise FatalError(f"{error}. Nothing more was published; the rest stays as it is") from error
+
+    def _refile(self, items: Sequence[Item], desk: Desk) -> None:
+        """Make new letters of everything else that failed again."""
+        lines = [line for item in items for line in letters_of_refusals(item)]
+        lines += [line for item in items if not is_mixed(item) for line in letters_of_failures(item)]
+        try:
+            _append(lines, desk.journal)
+        except JournalUnwritableError as error:
+            self._conclude(items, refiled=False)
             raise FatalError(f"{error}. What was published is in the ledger; the rest stays as it is") from error
 
-    def _conclude(self, items: Sequence[Item]) -> None:
-        """Write down and count what became of these letters."""
-        delivered = [sending for item in items if not has_failed(item) for sending in item.sendings]
-        self._ledger.settle(delivered, [(item.letter.id, fate_of(item)) for item in items])
-        for item in items:
+    def _conclude(self, items: Sequence[Item], *, refiled: bool = True) -> None:
+        """Write down and count what became of these letters; those that failed only where new ones stand for them."""
+        ended = [item for item in items if refiled or not has_failed(item)]
+        delivered = [sending for item in items for sending in delivered_of(item)]
+        self._ledger.settle(delivered, [(item.letter.id, fate_of(item)) for item in ended])
+        for item in ended:
             self.summary.count(item.letter, *result_of(item))
 
     def _conclude_twins(self, twins: Sequence[Item]) -> None:
@@ -229,17 +259,24 @@ def recover(ledger: Ledger, topics: ReplayTopics) -> int:
         for message_id in topics.find(topic, since, {sending.message_id for sending in sendings if sending.topic == topic})
     }
     arrived = [sending for sending in sendings if (sending.topic, sending.message_id) in found]
-    ledger.settle(arrived, [])
+    incomplete = {sending.letter_id for sending in sendings if (sending.topic, sending.message_id) not in found}
+    complete = {sending.letter_id for sending in arrived} - incomplete
+    ledger.settle(arrived, [(letter_id, LetterFate.PUBLISHED) for letter_id in complete])
     return len(arrived)
+
+
+def _append(lines: Sequence[bytes], journal: DailyJournal) -> None:
+    if lines:
+        journal.append(lines)
 
 
 def _look_up(items: Sequence[Item], topics: ReplayTopics) -> None:
     """Find out which records of unknown outcome did arrive when they were first sent."""
-    in_doubt = [item for item in items if item.sendings and item.letter.outcome is WriteOutcome.UNKNOWN]
-    for topic in {sending.topic for item in in_doubt for sending in item.sendings}:
-        doubted = [item for item in in_doubt if item.sendings[0].topic == topic]
-        times_ms = [record.timestamp_ms for item in doubted for record in records_of(item)]
-        wanted = {sending.message_id for item in doubted for sending in item.sendings}
-        found = topics.find_near(topic, min(times_ms), max(times_ms), wanted)
-        for item in doubted:
-            item.is_there = {sending.message_id for sending in item.sendings} <= found
+    in_doubt = [item for item in items if item.letter.outcome is WriteOutcome.UNKNOWN]
+    left = [(item, *pair) for item in in_doubt for pair in to_send(item)]
+    for topic in dict.fromkeys(sending.topic for _, sending, _ in left):
+        doubted = [(item, sending, record) for item, sending, record in left if sending.topic == topic]
+        times_ms = [record.timestamp_ms for *_, record in doubted]
+        found = topics.find_near(topic, min(times_ms), max(times_ms), {sending.message_id for _, sending, _ in doubted})
+        for item, sending, _ in doubted:
+            item.there |= {(topic, sending.message_id)} if sending.message_id in found else frozenset()

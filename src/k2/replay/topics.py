@@ -16,8 +16,10 @@ from k2.errors import ConfigurationError
 from k2.ingestion.adapters.kafka_inspection import Inspector, NotAuthorisedError
 from k2.ingestion.adapters.topic_reader import TopicNotReadableError, TopicReader
 from k2.ingestion.adapters.topic_tail import last_identities
-from k2.ingestion.core.identity import foreign_identity, message_identity, stream_prefix
+from k2.ingestion.core.identity import message_identity, record_name
 from k2.ingestion.core.outcome import Record
+from k2.ingestion.exchanges.binance.kinds import RAW_TOPIC
+from k2.ingestion.topic_plan import AVRO, RAW, TopicPlan, belongs
 from k2.reading.patience import Patience
 from k2.reading.topic import KAFKA, Ranges
 
@@ -41,7 +43,7 @@ class ReplayTopics:
         self._warnings: list[str] = []
         self._retentions_ms: dict[str, int] = {}
         self._checked_for_age: set[str] = set()
-        self._prefixes: dict[str, str] = {}
+        self._carried: dict[str, str] = {}  # by topic one of its message_ids: of its last record, or of the first for it
 
     def close(self) -> None:
         for reader in self._readers.values():
@@ -80,20 +82,15 @@ class ReplayTopics:
         Raises:
             ConfigurationError: it carries another market or stream.
         """
-        if topic not in self._prefixes:
-            self._prefixes[topic] = self._prefix_of(topic, records)
-        strangers = (identity for record in records if (identity := message_identity(record.value)))
-        foreign = foreign_identity(strangers, self._prefixes[topic])
+        identities = [identity for record in records if (identity := message_identity(record.value))]
+        if identities and topic not in self._carried:
+            known = last_identities(self._config, topic, logger=self._logger).identities
+            self._carried[topic] = next(iter(known), identities[0])
+        foreign = next((identity for identity in identities if not _alike(identity, self._carried[topic])), None)
         if foreign is not None:
-            carries = f"topic {topic} carries {self._prefixes[topic].rstrip('.')}"
+            carries = f"topic {topic} carries {_origin(self._carried[topic])}"
             raise ConfigurationError(f"{carries}, and {foreign} does not belong there; filter it out, or check --topic-prefix")
         self._check_age(topic, min(record.timestamp_ms for record in records))
-
-    def _prefix_of(self, topic: str, records: Sequence[Record]) -> str:
-        """How the message_ids of a topic begin: as its last records do, or as the first of these where it is empty."""
-        known = last_identities(self._config, topic, logger=self._logger).identities
-        first = (identity for record in records if (identity := message_identity(record.value)))
-        return next(map(stream_prefix, (*known, *first)), "")
 
     def _check_age(self, topic: str, oldest_ms: int) -> None:
         """Warn, once a topic, where Kafka deletes a record of this time (milliseconds since the Unix epoch) again at once."""
@@ -105,7 +102,7 @@ class ReplayTopics:
             self._warnings.append(_too_old(topic, retention_ms, oldest_ms))
 
     def find(self, topic: str, since: Mapping[int, int], wanted: set[str]) -> set[str]:
-        """Those of the wanted `message_id`s that lie in the topic, which may be gone, from these offsets on."""
+        """Those of the wanted records that lie in the topic, which may be gone, from these offsets on; see `record_name`."""
         ranges = self._ranges(topic)
         return self._between(
             topic, {part: (max(since.get(part, 0), first), end) for part, (first, end) in ranges.items()}, wanted
@@ -113,7 +110,7 @@ class ReplayTopics:
 
     def find_near(self, topic: str, first_ms: int, last_ms: int, wanted: set[str]) -> set[str]:
         """
-        Those of the wanted `message_id`s, of records from `first_ms` to `last_ms`, that were written when these were young.
+        Those of the wanted records, which are from `first_ms` to `last_ms`, that were written when these were young.
 
         Raises as `ends` does.
         """
@@ -132,7 +129,7 @@ class ReplayTopics:
         reader = self._readers[topic]
         reader.start({part: places[part][0] for part in ends})
         for records in reader.read_up_to(ends, READ_PATIENCE_S):
-            found |= {identity for record in records if (identity := message_identity(record.value)) in wanted and identity}
+            found |= wanted & {record_name(record.value) for record in records if record.value is not None}
         reader.start({})
         return found
 
@@ -168,8 +165,20 @@ class ReplayTopics:
 
 def _too_old(topic: str, retention_ms: int, oldest_ms: int) -> str:
     oldest = datetime.fromtimestamp(oldest_ms / 1_000, UTC).isoformat(timespec="seconds")
-    kept = timedelta(milliseconds=retention_ms)
+    kept = f"{timedelta(milliseconds=retention_ms)}, counted from their own time"
     advice = (
         f"set retention.ms=-1 on it for as long as the replayed records are needed: kafka-configs --alter --topic {topic} ..."
     )
-    return f"topic {topic} keeps records for {kept}, counted from the trade, and some replayed ones are of {oldest}: {advice}"
+    return f"topic {topic} keeps records for {kept}, and some replayed ones are of {oldest}: {advice}"
+
+
+def _alike(identity: str, carried: str) -> bool:
+    """Whether two records may lie in one topic, as far as nobody planned it: see `topic_plan.belongs`."""
+    _, market, spec, *_ = carried.split(".")
+    plan = TopicPlan(name="", streams=(spec,), layout=RAW if spec == RAW_TOPIC else AVRO)
+    return belongs(identity, market, plan, [spec])
+
+
+def _origin(identity: str) -> str:
+    """Exchange, market and stream of a `message_id`."""
+    return ".".join(identity.split(".")[:3])

@@ -9,29 +9,33 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 
+from k2.errors import ConfigurationError
 from k2.ingestion.adapters.journal import DailyJournal
 from k2.ingestion.adapters.logs import rdkafka_logger
 from k2.ingestion.adapters.registry import SchemaRegistry
-from k2.ingestion.adapters.registry_access import access_from, subject_of
+from k2.ingestion.adapters.registry_access import SchemaNotRegisteredError, access_from, subject_of
 from k2.ingestion.adapters.registry_decoder import parsed_schema
 from k2.ingestion.adapters.rest import RestClient, RestError, RestOptions
 from k2.ingestion.adapters.schema_files import load_schema
 from k2.ingestion.adapters.state import peek
+from k2.ingestion.connecting import tls_context
 from k2.ingestion.core.decoding import ParsedSchema, UndecodableError, decode_framed, schema_id_of
 from k2.ingestion.core.identity import message_identity
 from k2.ingestion.core.schemas import Schema
 from k2.ingestion.exchanges.binance.symbols import SymbolInfo, quote_asset
-from k2.ingestion.service import DEAD_LETTER_PREFIX, tls_context
+from k2.ingestion.service import DEAD_LETTER_PREFIX
 from k2.ingestion.settings import Settings
 from k2.ingestion.startup import SYMBOLS_VERSION, symbols_document, symbols_in
 from k2.reading.decoded import REGISTRY
 from k2.reading.patience import Patience
 from k2.reading.terminal import to_terminal
+from k2.replay.destinations import Environment, Wanted
 from k2.replay.publisher import Publisher
 from k2.replay.runner import Desk
 from k2.replay.topics import ReplayTopics
-from k2.replay.workbench import Environment, Wanted, Workbench
+from k2.replay.workbench import Workbench
 
 NO_SCHEMA_ID = 0  # a dry run encodes to see whether it can, and throws the bytes away
 
@@ -40,14 +44,14 @@ def dry_workbench(settings: Settings) -> Workbench:
     """Prepares letters without asking anybody."""
     assets = QuoteAssets(settings, ask=False)
     return Workbench(
-        _wanted(settings), Environment(load_schema, lambda _topic, _schema: NO_SCHEMA_ID, lambda _value: True, assets.of)
+        wanted_by(settings), Environment(load_schema, lambda _topic, _schema: NO_SCHEMA_ID, lambda _value: True, assets.of)
     )
 
 
 def workbench(settings: Settings, registry: SchemaRegistry) -> Workbench:
     """Prepares letters with the ids of a registry, which is never written to."""
     ids = SchemaIds(settings, registry)
-    return Workbench(_wanted(settings), Environment(load_schema, ids.of, ids.still_reads, QuoteAssets(settings, ask=True).of))
+    return Workbench(wanted_by(settings), Environment(load_schema, ids.of, ids.still_reads, QuoteAssets(settings, ask=True).of))
 
 
 def desk(settings: Settings, stop_signal: Callable[[], int]) -> Desk:
@@ -68,9 +72,17 @@ def patience_of(settings: Settings) -> Patience:
     return Patience(settings.startup_timeout_s, to_terminal("k2 dlq"))
 
 
-def _wanted(settings: Settings) -> Wanted:
+def wanted_by(settings: Settings) -> Wanted:
+    """What the settings plan, as far as a replay needs it."""
     feed = settings.feed
-    return Wanted(feed.market, feed.stream, settings.topic, frozenset(feed.symbols))
+    return Wanted(
+        market=feed.market,
+        wishes=frozenset((*feed.streams, *feed.raw_streams)),
+        symbols=frozenset(feed.symbols),
+        plans=settings.topics,
+        quote_assets=frozenset(feed.quote_assets),
+        updates=feed.candles == "updates",
+    )
 
 
 class SchemaIds:
@@ -90,7 +102,14 @@ class SchemaIds:
         """The id of a schema under a topic's subject."""
         key = (topic, schema.fingerprint)
         if key not in self._ids:
-            found = self._patience.wait_for(REGISTRY, lambda: self._registry.resolve(subject_of(topic), schema, register=False))
+            try:
+                found = self._patience.wait_for(
+                    REGISTRY, partial(self._registry.resolve, subject_of(topic), schema, register=False)
+                )
+            except SchemaNotRegisteredError as missing:  # to register it would be wrong advice for a topic of JSON
+                what = f"subject {missing.subject} does not hold the schema {schema.name}"
+                profile = "name the --profile of the client that writes there, if it has one"
+                raise ConfigurationError(f"{what}; {profile}, else register it with: {missing.command}") from missing
             self._ids[key] = found.schema_id
         return self._ids[key]
 

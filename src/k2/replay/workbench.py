@@ -1,41 +1,52 @@
 """
 From a dead letter to what is to be done with it now: the pipeline of the client, once more.
 
-An event goes through the same steps as when it came over the wire, except that it comes in no particular order. A record that
-was encoded before keeps its bytes, as long as the registry still has the schema that they were written with.
+An event goes through the same steps as when it came over the wire, except that it comes in no particular order, and to all
+topics that take it: no record of it was made when it failed. A record that was encoded before goes to its own topic alone. It
+keeps its bytes, as long as the registry still has the schema that they were written with.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Sequence
+from functools import cache
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
+from k2.ingestion.adapters.registry_decoder import parsed_schema
+from k2.ingestion.core.decoding import UndecodableError, decode_framed
+from k2.ingestion.core.identity import message_identity
 from k2.ingestion.core.letter_reader import Letter
-from k2.ingestion.core.outcome import DeadLetter, Headers, Ignored, Outcome, Publish, Reason, Record
-from k2.ingestion.core.pipeline import SOURCE_HEADER, Pipeline
-from k2.ingestion.core.schemas import Schema
-from k2.ingestion.core.sequence import AnyOrder
-from k2.ingestion.exchanges.binance.streams import KINDS, StreamKind, build_rows, stream_name
+from k2.ingestion.core.outcome import Control, DeadLetter, Headers, Ignored, Outcome, Publish, Reason, Record, Stage
+from k2.ingestion.core.pipeline import Pipeline
+from k2.ingestion.core.rows import SOURCE_HEADER, frame_digest
+from k2.ingestion.exchanges.binance.kinds import RAW_SCHEMA, RAW_TOPIC
+from k2.ingestion.exchanges.binance.names import Stream, is_full_name, spec_of, stream_name
+from k2.ingestion.topic_plan import RAW, TopicPlan
+from k2.replay.destinations import ANYTHING, Destinations, Environment, Wanted, named_stream
 
 LETTER_HEADER = "k2-dead-letter"
-MOST_PIPELINES = 10_000  # what names them comes from files, so there is a bound
 
-_SYMBOL = re.compile(r"[^\W_]+(_[0-9]{6})?")
+_parsed = cache(parsed_schema)
 
 
 class ToPublish(Struct, frozen=True):
-    """Records that are ready to be produced."""
+    """Records that are ready to be produced, and what of an array of events still cannot be published."""
 
     records: tuple[Record, ...]
+    failures: tuple[DeadLetter, ...] = ()
 
 
 class FailsAgain(Struct, frozen=True):
-    """The event still cannot be published."""
+    """The event still cannot be published; of an array of events all of them."""
 
     failure: DeadLetter
+    others: tuple[DeadLetter, ...] = ()
+
+    @property
+    def failures(self) -> tuple[DeadLetter, ...]:
+        return (self.failure, *self.others)
 
 
 class NothingToPublish(Struct, frozen=True):
@@ -47,35 +58,17 @@ class NothingToPublish(Struct, frozen=True):
 Prepared = ToPublish | FailsAgain | NothingToPublish
 
 
-class Wanted(Struct, frozen=True):
-    """What the client's settings ask for: it decides about letters whose event had found no stream, and so has no topic."""
-
-    market: str
-    stream: str
-    topic: str
-    symbols: frozenset[str]
-
-
-class Environment(Struct, frozen=True):
-    """
-    What has to be asked for. Each may raise a K2Error, which ends the run.
-
-    `schema` loads one by name; `schema_id` is the id to encode with, by topic and schema; `still_reads` tells whether consumers
-    can read a value with what the registry has for its schema id; `quote_asset` is that of a market's symbol.
-    """
-
-    schema: Callable[[str], Schema]
-    schema_id: Callable[[str, Schema], int]
-    still_reads: Callable[[bytes], bool]
-    quote_asset: Callable[[str, str], str]
+def failures_of(prepared: Prepared) -> tuple[DeadLetter, ...]:
+    """What still cannot be published."""
+    return () if isinstance(prepared, NothingToPublish) else prepared.failures
 
 
 class Workbench:
     """Prepares letters one after the other."""
 
     def __init__(self, wanted: Wanted, environment: Environment) -> None:
-        self._wanted, self._environment = wanted, environment
-        self._pipelines: dict[tuple[str, str, str, str], Pipeline] = {}
+        self._environment = environment
+        self._destinations = Destinations(wanted, environment)
 
     def prepare(self, letter: Letter, now_us: int) -> Prepared:
         """
@@ -86,47 +79,85 @@ class Workbench:
                 been wrong; all others keep the time at which they were received.
         """
         if letter.record is None:
-            return _from_outcome(self._process(letter, letter.payload, now_us), letter)
-        if self._environment.still_reads(letter.record.value):
+            outcomes = self._pipeline_of_event(letter).process(letter.payload, _received_at_us(letter, now_us))
+            return _from_outcomes(outcomes, letter)
+        if self._can_be_read(letter, letter.record):
             return ToPublish((as_replayed(letter.record, letter),))
-        return self._encoded_anew(letter, now_us)
+        return self._encoded_anew(letter, letter.record, now_us)
 
-    def _encoded_anew(self, letter: Letter, now_us: int) -> Prepared:
-        """The registry has lost the schema of the bytes, or has another one under its id: the event itself is in the letter."""
-        kind = letter.stream  # a record's letter names the kind of stream only
-        frame = {"stream": stream_name(letter.symbol, kind), "data": letter.original_message}
-        return _from_outcome(self._process(letter, msgspec.json.encode(frame), now_us), letter)
-
-    def _process(self, letter: Letter, frame: bytes, now_us: int) -> Outcome:
-        received_at_us = letter.received_at_us
-        if received_at_us is None or letter.reason is Reason.TIMESTAMP_OUT_OF_RANGE:
-            received_at_us = now_us
-        outcomes = self._pipeline_for(letter, frame).process(frame, received_at_us)
-        return outcomes[0]  # of a frame with one event, as all are that we stream
-
-    def _pipeline_for(self, letter: Letter, frame: bytes) -> Pipeline:
-        name = letter.stream if "@" in letter.stream else _stream_named_in(frame)
-        symbol, _, stream = name.rpartition("@")
-        key = (letter.market, stream, symbol.upper(), letter.topic)
-        if key not in self._pipelines:
-            if len(self._pipelines) >= MOST_PIPELINES:
-                self._pipelines.clear()
-            self._pipelines[key] = self._new_pipeline(*key)
-        return self._pipelines[key]
-
-    def _new_pipeline(self, market: str, stream: str, symbol: str, topic: str) -> Pipeline:
-        kind, wanted = KINDS.get((market, stream)), self._wanted
-        is_wanted = (market, stream) == (wanted.market, wanted.stream) and symbol in wanted.symbols
-        if kind is None or not _SYMBOL.fullmatch(symbol) or not (topic or is_wanted):
+    def _pipeline_of_event(self, letter: Letter) -> Pipeline:
+        name = letter.stream if is_full_name(letter.stream) else _stream_named_in(letter.payload)
+        stream = named_stream(letter.market, name)
+        if stream is None:
             return Pipeline({})
-        return self._row_of(kind, symbol, topic or wanted.topic)
+        plans = self._destinations.of_event(letter.market, stream, letter.topic)
+        return self._destinations.pipeline(letter.market, stream, _of_these_events(plans, stream, letter.payload))
 
-    def _row_of(self, kind: StreamKind, symbol: str, topic: str) -> Pipeline:
-        environment = self._environment
-        schema = environment.schema(kind.schema_name)
-        schema_id = environment.schema_id(topic, schema)
-        currency = environment.quote_asset(kind.market, symbol)
-        return Pipeline(build_rows(kind, [symbol], lambda _: currency, topic, schema.parsed, schema_id, sequence=AnyOrder))
+    def _can_be_read(self, letter: Letter, record: Record) -> bool:
+        """Whether a consumer of the record's topic can read its bytes: JSON always, Avro as long as its schema is known."""
+        plan = self._destinations.plan_named(letter.market, record.topic)
+        is_json = _is_object(record.value) if plan is None else not plan.needs_schema
+        return is_json or self._environment.still_reads(record.value)
+
+    def _encoded_anew(self, letter: Letter, record: Record, now_us: int) -> Prepared:
+        """The registry has lost the schema of the bytes, or has another one under its id: the event itself is in the letter."""
+        spec, symbol = _told_by(letter, record)
+        if spec == RAW_TOPIC:
+            return self._captured_anew(letter, record, now_us)
+        frame = msgspec.json.encode({"stream": stream_name(symbol, spec), "data": letter.original_message})
+        stream = named_stream(letter.market, stream_name(symbol, spec))
+        plans = [] if stream is None else self._destinations.of_record(letter.market, stream, record.topic)
+        return self._processed(letter, stream, [plan for plan in plans if plan.layout != RAW], frame, now_us)
+
+    def _captured_anew(self, letter: Letter, record: Record, now_us: int) -> Prepared:
+        """The same for a captured frame. The letter shows its event only, so the frame is taken from the record itself."""
+        stream, frame = named_stream(letter.market, letter.stream), self._frame_in(record)
+        if stream is None or frame is None:
+            why = "the captured frame cannot be read any more"
+            return FailsAgain(DeadLetter(Stage.DECODE, Reason.WRONG_TYPE, why, record.value))
+        planned = self._destinations.plan_named(letter.market, record.topic)
+        plan = TopicPlan(name=record.topic, streams=ANYTHING, layout=RAW, schema_name=RAW_SCHEMA) if planned is None else planned
+        return self._processed(letter, stream, [plan] if plan.layout == RAW else [], frame, now_us)
+
+    def _frame_in(self, record: Record) -> bytes | None:
+        """The frame in a record whose bytes are as our own schema has them, which the frame's digest proves."""
+        try:
+            fields = decode_framed(record.value, _parsed(self._environment.schema(RAW_SCHEMA).text))
+        except UndecodableError:
+            return None
+        frame: bytes = fields["payload"]
+        return frame if str(fields["message_id"]).endswith(f".{frame_digest(frame)}") else None
+
+    def _processed(
+        self, letter: Letter, stream: Stream | None, plans: Sequence[TopicPlan], frame: bytes, now_us: int
+    ) -> Prepared:
+        pipeline = Pipeline({}) if stream is None else self._destinations.pipeline(letter.market, stream, plans)
+        return _from_outcomes(pipeline.process(frame, _received_at_us(letter, now_us)), letter)
+
+
+def _received_at_us(letter: Letter, now_us: int) -> int:
+    known = letter.received_at_us
+    return now_us if known is None or letter.reason is Reason.TIMESTAMP_OUT_OF_RANGE else known
+
+
+def _told_by(letter: Letter, record: Record) -> tuple[str, str]:
+    """Spec and symbol of a record: its own identity tells them best, as its letter may lack a key to tell the symbol by."""
+    identity = message_identity(record.value)
+    if identity is None:
+        return spec_of(letter.stream), letter.named_symbol
+    _, _, spec, symbol, *_ = identity.split(".")
+    return spec, symbol
+
+
+def _of_these_events(plans: Sequence[TopicPlan], stream: Stream, frame: bytes) -> list[TopicPlan]:
+    """
+    The topics that are to have what a frame holds.
+
+    The frame of one element of an array was made by us. Where whole frames are captured as well, it is none of those.
+    """
+    made_by_us = stream.is_all_market and not _holds_array(frame)
+    without_captures = [plan for plan in plans if plan.layout != RAW]
+    return without_captures if made_by_us and without_captures else list(plans)
 
 
 def as_replayed(record: Record, letter: Letter) -> Record:
@@ -135,12 +166,38 @@ def as_replayed(record: Record, letter: Letter) -> Record:
     return Record(record.topic, record.key, record.value, record.timestamp_ms, headers)
 
 
-def _from_outcome(outcome: Outcome, letter: Letter) -> Prepared:
-    if isinstance(outcome, Publish):
-        return ToPublish(tuple(as_replayed(record, letter) for record in outcome.records))
-    if isinstance(outcome, DeadLetter):
-        return FailsAgain(outcome)
-    return NothingToPublish(outcome.reason.value if isinstance(outcome, Ignored) else outcome.kind.value)
+def _from_outcomes(outcomes: Sequence[Outcome], letter: Letter) -> Prepared:
+    """One outcome, or for an array one of each element."""
+    records = [record for outcome in outcomes if isinstance(outcome, Publish) for record in outcome.records]
+    failures = tuple(outcome for outcome in outcomes if isinstance(outcome, DeadLetter))
+    if records:
+        return ToPublish(tuple(as_replayed(record, letter) for record in records), failures)
+    if failures:
+        return FailsAgain(failures[0], failures[1:])
+    left_out = next((outcome.reason for outcome in outcomes if isinstance(outcome, Ignored)), None)
+    said = next((outcome.kind for outcome in outcomes if isinstance(outcome, Control)), None)
+    return NothingToPublish(str(left_out or said))
+
+
+_NO_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+def _is_object(value: bytes) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(value), dict)
+    except _NO_JSON:
+        return False
+
+
+class _Data(Struct):
+    data: Raw = Raw(b"")
+
+
+def _holds_array(frame: bytes) -> bool:
+    try:
+        return bytes(msgspec.json.decode(frame, type=_Data).data).startswith(b"[")
+    except _NO_JSON:
+        return False
 
 
 class _Named(Struct):
@@ -153,6 +210,6 @@ def _stream_named_in(frame: bytes) -> str:
     """The name of the stream that a frame says it is of; empty where it says none."""
     try:
         named = msgspec.json.decode(frame, type=_Named)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except _NO_JSON:
         return ""
     return named.stream or f"{named.s}@{named.e}"

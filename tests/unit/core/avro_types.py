@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from k2.ingestion.core.avro import MapShape
+from k2.ingestion.core.avro import MapShape, holds_only_decimals
 
 INT = (-(2**31), 2**31 - 1)
 LONG = (-(2**63), 2**63 - 1)
@@ -98,7 +98,9 @@ def _containers(draw: st.DrawFn, inner: st.SearchStrategy[AvroType], names: Iter
 
 def _array(item: AvroType) -> AvroType:
     def convert(values: list[Any]) -> list[Any]:
-        return [item.nested(value) for value in values]
+        # Levels of an order book and their like are given by position.
+        by_position = isinstance(item.schema, dict) and holds_only_decimals(item.schema)
+        return [list(item.nested(value).values()) if by_position else item.nested(value) for value in values]
 
     return AvroType({"type": "array", "items": item.schema}, st.lists(item.plain, max_size=3), convert, convert)
 

@@ -11,8 +11,9 @@ import fastavro
 import pytest
 from hypothesis import given, settings
 
-from k2.ingestion.core.avro import Encoder, MapShape, UnsupportedSchemaError, compile_encoder, frame_prefix, parameters
+from k2.ingestion.core.avro import Encoder, MapShape, compile_encoder, frame_prefix, parameters
 from k2.ingestion.core.avro_fallback import best_encoder, fastavro_encoder
+from k2.ingestion.core.avro_values import UnsupportedSchemaError
 from k2.ingestion.core.decimals import NumberError
 from unit.core.avro_types import Case, cases
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2.ingestion.core.decimals import DecimalMemo, NumberError, encode_unscaled
+from k2.ingestion.core.decimals import DecimalMemo, NumberError, decimal_memo, encode_unscaled
 from k2.ingestion.core.outcome import Reason
 
 PRECISION, SCALE = 38, 8
@@ -154,3 +154,53 @@ def test_unscaled_value_is_the_shortest_twos_complement(number: int) -> None:
     assert encoded[0] == 2 * len(body)
     assert int.from_bytes(body, "big", signed=True) == number
     assert len(body) == 1 or int.from_bytes(body[1:], "big", signed=True) != number
+
+
+@settings(max_examples=300)
+@given(_texts(), st.booleans())
+def test_signed_number_is_the_text_with_its_sign(text: str, negative: bool) -> None:
+    """Where a schema allows it, a minus in front changes the sign and nothing else."""
+    text = f"-{text}" if negative else text
+    assert _decoded(DecimalMemo(PRECISION, SCALE, signed=True)[text]) == Decimal(text)
+
+
+@given(_texts())
+def test_unsigned_and_signed_agree_where_there_is_no_sign(text: str) -> None:
+    """The permission alone changes no byte."""
+    assert DecimalMemo(PRECISION, SCALE, signed=True)[text] == DecimalMemo(PRECISION, SCALE)[text]
+
+
+@pytest.mark.parametrize("text", ["--1", "+1", "-", "-.5", "1-", "- 1", "-1e5", "-NaN", "\u22121", "-1\n", "-\uff11"])
+def test_sign_is_one_minus_in_front_of_a_number(text: str) -> None:
+    """Everything else is refused as before."""
+    with pytest.raises(NumberError) as refused:
+        DecimalMemo(PRECISION, SCALE, signed=True)[text]
+    assert refused.value.reason is INVALID
+
+
+@pytest.mark.parametrize(
+    ("text", "unscaled"),
+    [("-0", 0), ("-0.00000001", -1), ("-" + "9" * 30 + "." + "9" * 8, 1 - 10**38), ("-1.5000000000", -15 * 10**7)],
+)
+def test_limits_hold_below_zero(text: str, unscaled: int) -> None:
+    """38 digits on either side."""
+    assert DecimalMemo(PRECISION, SCALE, signed=True).unscaled(text) == unscaled
+
+
+@pytest.mark.parametrize("text", ["-0.000000001", "-1" + "0" * 30])
+def test_number_that_is_too_large_or_too_fine_below_zero_is_refused(text: str) -> None:
+    """Nothing is rounded there either."""
+    with pytest.raises(NumberError) as refused:
+        DecimalMemo(PRECISION, SCALE, signed=True)[text]
+    assert refused.value.reason is OUT_OF_RANGE
+
+
+@pytest.mark.parametrize(("schema", "is_signed"), [({}, False), ({"signed": False}, False), ({"signed": True}, True)])
+def test_sign_is_allowed_where_the_schema_says_so(schema: dict[str, bool], is_signed: bool) -> None:
+    """Few numbers of ours may be negative, so the schema has to ask for it."""
+    memo = decimal_memo({"type": "bytes", "logicalType": "decimal", "precision": PRECISION, "scale": SCALE} | schema)
+    if is_signed:
+        assert _decoded(memo["-1"]) == -1
+    else:
+        with pytest.raises(NumberError):
+            memo["-1"]

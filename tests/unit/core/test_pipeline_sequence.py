@@ -19,7 +19,7 @@ from k2.ingestion.core.outcome import (
     SequenceReset,
 )
 from k2.ingestion.core.pipeline import Pipeline
-from k2.ingestion.core.sequence import ContiguousSequence
+from k2.ingestion.core.sequence import ContiguousSequence, Sequence
 from unit.core.pipelines import RECEIVED_AT_US, decoded, new_pipeline, published_record
 
 NOW_MS = RECEIVED_AT_US // 1_000
@@ -43,7 +43,7 @@ def _futures_frame(number: int, execution: str, traded_at_ms: int = NOW_MS) -> b
     return FUTURES_EVENT % (NOW_MS, traded_at_ms, number, execution.encode())
 
 
-def _state(sequence: ContiguousSequence) -> tuple[Any, ...]:
+def _state(sequence: Sequence) -> tuple[Any, ...]:
     return sequence.next_id, sequence.last_time_ms, sequence.gaps, sequence.ids_missing
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from k2.ingestion.core import sequence as sequence_module
 from k2.ingestion.core.outcome import GapFilled, GapForgotten, GapOpened, Notice, SequenceReset
-from k2.ingestion.core.sequence import ContiguousSequence
+from k2.ingestion.core.sequence import AnyOrder, ContiguousSequence, RisingSequence
 
 Verdict = tuple[bool, bool, tuple[Notice, ...]]
 
@@ -155,3 +156,168 @@ def test_earlier_time_of_a_later_id_does_not_make_duplicates_resets() -> None:
     sequence = _started(time_ms=100_000)
     sequence.observe(1_000_001, 1_000)
     assert sequence.observe(5, 50_000) == IGNORED
+
+
+@st.composite
+def _ranges(draw: st.DrawFn) -> tuple[list[tuple[int, int]], list[bool]]:
+    """Ranges of ids that follow each other without holes, and which of them arrive in time. The first does."""
+    lengths = draw(st.lists(st.integers(1, 5), min_size=1, max_size=30))
+    next_id, ranges = draw(st.integers(0, 1_000)), []
+    for length in lengths:
+        ranges.append((next_id, next_id + length - 1))
+        next_id += length
+    return ranges, [True, *draw(st.lists(st.booleans(), min_size=len(ranges) - 1, max_size=len(ranges) - 1))]
+
+
+def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for first, last in ranges:
+        if merged and merged[-1][1] + 1 == first:
+            merged[-1] = (merged[-1][0], last)
+        else:
+            merged.append((first, last))
+    return merged
+
+
+@settings(max_examples=300)
+@given(_ranges(), st.randoms(use_true_random=False))
+def test_ranges_that_are_missing_are_the_gaps_until_they_come(plan: tuple[Any, list[bool]], shuffled: Any) -> None:
+    """As the updates of an order book: what did not come lies open, and every range of it that comes late fills its part."""
+    ranges, in_time = plan
+    sequence = ContiguousSequence("depth", "X")
+    for (first, last), arrives in zip(ranges, in_time, strict=True):
+        if arrives:
+            publish, late, _ = sequence.observe(last, last, first)
+            assert (publish, late) == (True, False)
+    end = max(last for (_, last), arrives in zip(ranges, in_time, strict=True) if arrives)
+    missing = [pair for pair, arrives in zip(ranges, in_time, strict=True) if not arrives and pair[1] < end]
+    assert sequence.gaps == _merged(missing)
+    shuffled.shuffle(missing)
+    while missing:
+        first, last = missing.pop()
+        publish, late, _ = sequence.observe(last, last, first)
+        assert (publish, late) == (True, True)
+        assert sequence.ids_missing == sum(last - first + 1 for first, last in missing)
+        assert sequence.observe(last, last, first) == IGNORED
+    assert (sequence.gaps, sequence.next_id) == ([], end + 1)
+
+
+RANGES = [
+    pytest.param((1_000_001, 1_000_005), PUBLISHED, 1_000_006, id="next"),
+    pytest.param((999_998, 1_000_005), PUBLISHED, 1_000_006, id="overlaps-what-came"),
+    pytest.param((999_998, 1_000_001), PUBLISHED, 1_000_002, id="ends-at-the-next"),
+    pytest.param((999_990, 1_000_000), IGNORED, 1_000_001, id="came-before"),
+    pytest.param(
+        (1_000_004, 1_000_005), (True, False, (GapOpened("trade", "X", 1_000_001, 1_000_003),)), 1_000_006, id="after-a-hole"
+    ),
+]
+
+
+@pytest.mark.parametrize(("ids", "verdict", "next_id"), RANGES)
+def test_range_is_placed_by_both_its_ends(ids: tuple[int, int], verdict: Verdict, next_id: int) -> None:
+    """A hole lies before its first id, and what follows is behind its last."""
+    sequence = _started()
+    assert sequence.observe(ids[1], 5_000, ids[0]) == verdict
+    assert sequence.next_id == next_id
+
+
+LATE_RANGES = [
+    ((10, 19), [(30, 39)], (GapFilled("trade", "X", 19, 0, ids=10),)),
+    ((10, 12), [(13, 19), (30, 39)], (GapFilled("trade", "X", 12, 7, ids=3),)),
+    ((17, 19), [(10, 16), (30, 39)], (GapFilled("trade", "X", 19, 7, ids=3),)),
+    ((13, 16), [(10, 12), (17, 19), (30, 39)], (GapFilled("trade", "X", 16, 6, ids=4),)),
+]
+
+
+@pytest.mark.parametrize(("ids", "gaps", "notices"), LATE_RANGES)
+def test_late_range_fills_its_part_of_a_gap(
+    ids: tuple[int, int], gaps: list[tuple[int, int]], notices: tuple[Notice, ...]
+) -> None:
+    """The whole of it, an end, or the middle: what is left stays open."""
+    sequence = _with_gaps()
+    assert sequence.observe(ids[1], 5_000, ids[0]) == (True, True, notices)
+    assert sequence.gaps == gaps
+    assert sequence.ids_missing == sum(last - first + 1 for first, last in gaps)
+
+
+@pytest.mark.parametrize("ids", [(5, 12), (15, 22), (9, 19), (10, 20), (15, 35)])
+def test_late_range_that_lies_in_no_one_gap_fills_none(ids: tuple[int, int]) -> None:
+    """Part of it came already, so it is another form of what is there and proves nothing."""
+    sequence = _with_gaps()
+    assert sequence.observe(ids[1], 5_000, ids[0]) == IGNORED
+    assert (sequence.gaps, sequence.ids_missing) == ([(10, 19), (30, 39)], 20)
+
+
+def _with_gaps() -> ContiguousSequence:
+    """9 came, and 20 to 29, and 40."""
+    sequence = _started(9)
+    sequence.observe(29, 5_000, 20)
+    sequence.observe(40, 5_000, 40)
+    return sequence
+
+
+@pytest.mark.parametrize(
+    ("ids", "next_id"),
+    [((1_000_001, 1_000_005), 1_000_006), ((1_000_002, 1_000_005), 1_000_001), ((999_000, 1_000_005), 1_000_001)],
+)
+def test_range_of_a_dead_letter_is_accounted_for_where_it_is_the_next(ids: tuple[int, int], next_id: int) -> None:
+    """Elsewhere it may be as wrong as the rest of its event."""
+    sequence = _started()
+    sequence.account_for(ids[1], ids[0])
+    assert (sequence.next_id, sequence.gaps) == (next_id, [])
+
+
+RISING = [
+    pytest.param(1_000_000, IGNORED, 1_000_000, id="same"),
+    pytest.param(1_000_001, PUBLISHED, 1_000_001, id="next"),
+    pytest.param(9_000_000, PUBLISHED, 9_000_000, id="far-above"),
+    pytest.param(999_999, IGNORED, 1_000_000, id="below"),
+    pytest.param(500_000, IGNORED, 1_000_000, id="half"),
+    pytest.param(499_999, (True, False, (SequenceReset("quote", "X", 1_000_000, 499_999),)), 499_999, id="less-than-half"),
+    pytest.param(0, (True, False, (SequenceReset("quote", "X", 1_000_000, 0),)), 0, id="from-the-beginning"),
+]
+
+
+@pytest.mark.parametrize(("number", "verdict", "last_id"), RISING)
+def test_rising_ids_are_new_or_came_before(number: int, verdict: Verdict, last_id: int) -> None:
+    """A jump says nothing, a lower id was seen, and one of less than half means that the exchange counts anew."""
+    sequence = RisingSequence("quote", "X")
+    assert sequence.observe(1_000_000, 5_000) == PUBLISHED
+    assert sequence.observe(number, 6_000) == verdict
+    assert sequence.observe(last_id, 7_000) == IGNORED
+    assert sequence.observe(last_id + 1, 7_000) == PUBLISHED
+
+
+@given(st.lists(st.integers(0, 2**63 - 1), max_size=30))
+def test_rising_ids_never_miss_anything(numbers: list[int]) -> None:
+    """Whatever comes: no gap, no short cut for a next id, and what is published rises but for resets."""
+    sequence, last_id = RisingSequence("quote", "X"), -1
+    for number in numbers:
+        publish, late, notices = sequence.observe(number, 1, number)
+        sequence.account_for(number + 1, number)
+        assert (late, sequence.gaps, sequence.ids_missing, sequence.next_id) == (False, [], 0, None)
+        assert publish is (number > last_id or bool(notices))
+        last_id = number if publish else last_id
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), max_size=30))
+def test_any_order_welcomes_everything(ranges: list[tuple[int, int]]) -> None:
+    """For what comes again: nothing is late, seen before or missing."""
+    sequence = AnyOrder("trade", "X")
+    for number, first in ranges:
+        assert sequence.observe(number, 0, first) == PUBLISHED
+        sequence.account_for(number, first)
+    assert (sequence.gaps, sequence.ids_missing, sequence.next_id) == ([], 0, None)
+
+
+def test_what_is_on_its_way_tells_of_what_was_missed() -> None:
+    """A candle that forms says that all before it are closed: the hole is known at once, and the candle itself still to come."""
+    sequence = ContiguousSequence("kline_1m", "X")
+    assert sequence.foresee(9, 0) == ()
+    sequence.observe(10, 1)
+    assert sequence.foresee(11, 2) == ()
+    assert sequence.foresee(13, 3) == (GapOpened("kline_1m", "X", 11, 12),)
+    assert sequence.foresee(13, 4) == ()
+    assert sequence.observe(12, 5) == (True, True, (GapFilled("kline_1m", "X", 12, 1),))
+    assert sequence.observe(13, 6) == PUBLISHED
+    assert (sequence.gaps, sequence.ids_missing, sequence.next_id) == ([(11, 11)], 1, 14)

@@ -11,7 +11,9 @@ from k2.demo.client import ClientLog, arguments, environment, failure, past_the_
 from k2.demo.options import DemoOptions
 from k2.errors import ConfigurationError, FatalError, K2Error, UnavailableError
 from k2.ingestion.options import OPTIONS
+from k2.ingestion.profiles import profile_names
 from k2.ingestion.settings import load_settings
+from unit.demo.samples import asked
 
 
 def log_of(*events: dict[str, object]) -> ClientLog:
@@ -21,32 +23,46 @@ def log_of(*events: dict[str, object]) -> ClientLog:
     return log
 
 
-@pytest.mark.parametrize("options", [DemoOptions(), DemoOptions(market="usdm", stream="trade", symbols=("ETHBTC",))])
+@pytest.mark.parametrize(
+    "options",
+    [
+        asked(),
+        asked(market="usdm", stream=["trade"], symbols=["ETHBTC"]),
+        asked(streams=["kline_1m", "!miniTicker@arr"], raw_streams=["depth"], candles="updates"),
+        *(asked(profile=name) for name in profile_names()),
+    ],
+)
 def test_the_client_takes_the_command_line(options: DemoOptions, tmp_path: Path) -> None:
     """Every flag exists, and what the demo was asked for arrives; nothing is written outside the given directory."""
     words = arguments(options, tmp_path, bootstrap="127.0.0.1:1", registry_url="http://127.0.0.1:2")
     settings = load_settings(words, {"HOME": "/elsewhere"})
-    assert (settings.feed.symbols, settings.feed.market, settings.feed.stream) == (
-        options.symbols,
-        options.market,
-        options.stream,
-    )
-    assert settings.topic == options.topic
+    asked_for = ("symbols", "market", "streams", "raw_streams", "candles")
+    assert [getattr(settings.feed, name) for name in asked_for] == [getattr(options.settings.feed, name) for name in asked_for]
+    assert [(plan.name, plan.layout) for plan in settings.topics] == [(plan.name, plan.layout) for plan in options.topics]
     written = [settings.state_dir, settings.dead_letter_dir, settings.logs.file]
     assert all(path is not None and path.is_relative_to(tmp_path) for path in written)
 
 
 def test_the_users_own_settings_do_not_reach_the_simulation() -> None:
     """A developer's brokers, passwords and addresses in the environment change nothing about the demo."""
-    own = {name: "x" for option in OPTIONS for name in (option.variable, option.file_variable)}
-    assert environment({**own, "PATH": "/bin"}, live=False) == {"PATH": "/bin"}
+    own = {name: "x" for option in OPTIONS for name in (*option.variables, option.file_variable)}
+    others = {"BINANCE_STREAMS": "x", "KAFKA_API_KEY": "x", "TOPIC_RAW_TRADES": "x"}
+    assert environment({**own, **others, "PATH": "/bin"}, live=False) == {"PATH": "/bin"}
+
+
+def test_a_profile_of_the_users_brings_no_variables_either(tmp_path: Path) -> None:
+    """Its own names for brokers and streams are left out as well; a file with faults is judged elsewhere."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("version: 1\ndescription: mine\nenvironment: {MY_BROKERS: {option: kafka-bootstrap}}\n")
+    assert environment({"MY_BROKERS": "x"}, live=True, profile=str(path)) == {}
+    assert environment({"MY_BROKERS": "x"}, live=True, profile="no-such-profile") == {"MY_BROKERS": "x"}
 
 
 def test_the_way_to_the_real_exchange_may_come_from_the_environment() -> None:
-    """A proxy that the real exchange needs is kept; the brokers are still the demo's own."""
-    kept = environment({"K2_PROXY": "http://proxy:1", "KAFKA_BOOTSTRAP_SERVERS": "b", "SCHEMA_REGISTRY_URL": "r"}, live=True)
-    assert kept.get("K2_PROXY") == "http://proxy:1"
-    assert "SCHEMA_REGISTRY_URL" not in kept
+    """A proxy and an address are kept; brokers are still the demo's own, and what to stream is what it was asked for."""
+    way = {"K2_PROXY": "http://proxy:1", "BINANCE_WS_URL": "wss://elsewhere"}
+    others = {"KAFKA_BOOTSTRAP_SERVERS": "b", "SCHEMA_REGISTRY_URL": "r", "BINANCE_SYMBOLS": "s", "K2_STREAM": "t"}
+    assert environment({**way, **others}, live=True) == way
 
 
 @pytest.mark.parametrize(

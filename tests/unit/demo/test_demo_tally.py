@@ -6,17 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2.demo.tally import LATEST_RECORDS, IdRanges, TopicTally
-from unit.demo.samples import record
+from k2.demo.ranges import IdRanges, Recent
+from k2.demo.tally import LATEST_RECORDS
+from k2.ingestion.topic_plan import TopicPlan
+from unit.demo.samples import TOPIC, record, trade_tally
+
+OTHER = TopicPlan(name="other", streams=("aggTrade",), schema_name="trade_v2")
 
 
-@given(st.lists(st.integers(0, 30)))
-def test_ranges_are_a_set(numbers: list[int]) -> None:
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(-1, 5))))
+def test_ranges_are_a_set(spans: list[tuple[int, int]]) -> None:
     """Whatever comes in whatever order: the ranges know each number once, the ends, and the holes in between."""
     ranges, known = IdRanges(), set[int]()
-    for number in numbers:
-        assert ranges.add(number) is (number not in known)
-        known.add(number)
+    for first, more in spans:
+        numbers = set(range(first, first + more + 1))
+        assert ranges.cover(first, first + more) == bool(numbers - known)
+        known |= numbers
     assert ranges.count == len(known)
     assert ranges.missing == (max(known) - min(known) + 1 - len(known) if known else 0)
     assert not known or (ranges.first, ranges.last) == (min(known), max(known))
@@ -28,6 +33,14 @@ def test_numbers_without_holes_take_no_room() -> None:
     for number in (5, 6, 9, 8, 7, 4):
         ranges.add(number)
     assert (ranges._starts, ranges._ends) == ([4], [9])
+
+
+def test_only_the_latest_are_known_again() -> None:
+    """A long run needs no more memory than a short one: what came long ago is forgotten."""
+    recent = Recent(most=3)
+    assert [recent.add(word) for word in "abcab"] == [True, True, True, False, False]
+    recent.add("d")
+    assert [recent.add(word) for word in "ad"] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -42,29 +55,39 @@ def test_numbers_without_holes_take_no_room() -> None:
 )
 def test_records_are_told_apart_by_their_message_id(numbers: list[int], records: int, distinct: int, missing: int) -> None:
     """Records, different message ids and missing ids are counted from what was decoded, and from nothing else."""
-    tally = TopicTally()
+    tally = trade_tally()
     for number in numbers:
-        tally.take(record(number))
+        tally.take(TOPIC, record(number))
     assert (tally.records, tally.distinct, tally.missing) == (records, distinct, missing)
 
 
 def test_symbols_have_numberings_of_their_own() -> None:
     """The same number of two symbols is two trades; each symbol shows its latest one."""
-    tally = TopicTally()
-    tally.take(record(7))
-    tally.take(record(7, "ETHUSDT"))
-    tally.take(record(8, "ETHUSDT", side="SELL"))
+    tally = trade_tally()
+    tally.take(TOPIC, record(7))
+    tally.take(TOPIC, record(7, "ETHUSDT"))
+    tally.take(TOPIC, record(8, "ETHUSDT", side="SELL"))
     assert tally.distinct == 3
-    assert {symbol: (held.records, held.latest.side) for symbol, held in tally.symbols.items()} == {
+    assert {series.symbol: (series.records, series.latest.word) for _, series in tally.series()} == {
         "BTCUSDT": (1, "BUY"),
         "ETHUSDT": (2, "SELL"),
     }
 
 
+def test_the_same_record_in_two_topics_is_no_twin() -> None:
+    """Each topic has books of its own; a stream is listed once, from the first topic that holds it."""
+    tally = trade_tally(OTHER)
+    tally.take(TOPIC, record(7))
+    tally.take("other", record(7))
+    tally.take("other", record(8))
+    assert (tally.records, tally.distinct) == (3, 3)
+    assert [(topic, series.records) for topic, series in tally.series()] == [(TOPIC, 1)]
+
+
 def test_only_the_latest_records_are_remembered() -> None:
     """A long run needs no more memory than a short one."""
-    tally = TopicTally()
+    tally = trade_tally()
     for number in range(1_000):
-        tally.take(record(number))
+        tally.take(TOPIC, record(number))
     assert len(tally.latest) == LATEST_RECORDS
     assert tally.latest[-1].message_id.endswith(".999")

@@ -11,14 +11,15 @@ import pytest
 from rich.console import Console
 
 from k2.demo.letters import LetterRow
-from k2.demo.snapshot import Health, Memory, Snapshot, SymbolRow
-from k2.demo.tally import RecordRow, TopicTally
+from k2.demo.plain import plain_heading, plain_line
+from k2.demo.snapshot import MOST_ROWS, Health, Memory, SeriesRow, Snapshot, TopicRow
+from k2.demo.sorts import AVRO, OTHER, PAYLOAD, RecordRow
 from k2.demo.text import curve, price, progress
-from k2.demo.view import Share, plain_line, screen, share
+from k2.demo.view import Share, screen, share
 from k2.live.rates import RateMeter
 from k2.live.sheet import ClientSheet
 from k2.live.text import ASCII, UNICODE, milliseconds, shortened
-from unit.demo.samples import record
+from unit.demo.samples import TOPIC, record, row_of, trade_tally
 
 BALANCE = ClientSheet(received=7_205, published=7_200, dead_lettered=5, records=7_200, delivered=7_199, in_flight=1)
 LATENCY = {"p50": 0.0065, "p95": 0.0121, "p99": 0.0184}
@@ -28,16 +29,20 @@ LETTERS = tuple(
 )
 
 
-def row(symbol: str, side: str = "BUY", missing: int = 0) -> SymbolRow:
-    latest = RecordRow(f"binance.spot.aggTrade.{symbol}.1", symbol, side, Decimal("61837.63000000"), Decimal("0.5"), "USDT")
-    return SymbolRow(symbol, latest, 200.4, 2_400, missing, tuple(map(Decimal, range(50))))
+def row(symbol: str, side: str = "BUY", missing: int = 0, stream: str = "aggTrade") -> SeriesRow:
+    return SeriesRow(symbol, stream, row_of(1, symbol, side), 200.4, 2_400, missing, tuple(map(Decimal, range(50))))
+
+
+def topic(name: str, form: str = "by the registry's schema 1", missing: int = 0) -> TopicRow:
+    return TopicRow(name, form, 7_190, 7_190, missing, 601.2)
 
 
 SEEN = Snapshot(
+    what="Trades",
     exchange="a simulated Binance",
     feed="spot aggTrade, 600/s",
-    topic="market.crypto.trades.binance",
-    schema_id=1,
+    speed=1,
+    topics=(topic(TOPIC),),
     phase="running",
     elapsed_s=4.2,
     seconds=12.0,
@@ -46,11 +51,19 @@ SEEN = Snapshot(
     consumed=7_190,
     distinct=7_190,
     per_s=601.2,
-    symbols=(row("BTCUSDT"), row("ETHUSDT", "SELL"), row("BNBUSDT")),
+    rows=(row("BTCUSDT"), row("ETHUSDT", "SELL"), row("BNBUSDT")),
+    streams=3,
     letters=LETTERS,
     letters_by_reason={letter.reason: 1 for letter in LETTERS},
-    records=tuple(row("BTCUSDT").latest for _ in range(30)),  # type: ignore[misc]
+    records=(row_of(1),) * 30,
 )
+MANY = {"streams": 20, "rows": tuple(row(f"S{i}") for i in range(20))}
+
+
+CANDLE = RecordRow(
+    "id", "BTCUSDT", "kline_1m", "candle", PAYLOAD,
+    {"k": {"i": "1m", "o": "1.5", "h": "2", "l": "1", "c": "1.75", "v": "10", "x": True}},
+)  # fmt: skip
 
 
 def changed(**fields: Any) -> Snapshot:
@@ -68,10 +81,14 @@ def drawn(seen: Snapshot, width: int = 80, height: int = 24, **console: Any) -> 
 
 
 @pytest.mark.parametrize("symbols", [1, 3, 8, 40])
+@pytest.mark.parametrize("topics", [1, 3, 12])
+@pytest.mark.parametrize("speed", [1, 750])
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (60, 18), (120, 40), (200, 60)])
-def test_the_screen_fits(width: int, height: int, symbols: int) -> None:
-    """Whatever the terminal's size and the number of symbols: no line is too wide, and no row too many."""
-    lines = drawn(changed(symbols=tuple(row(f"SYM{i}USDT") for i in range(symbols))), width, height)
+def test_the_screen_fits(width: int, height: int, speed: int, topics: int, symbols: int) -> None:
+    """Whatever the terminal's size, the number of symbols and of topics: no line is too wide, and no row too many."""
+    rows = tuple(row(f"SYM{i}USDT", stream="trade" if i else "depth@100ms") for i in range(symbols))
+    seen = changed(rows=rows, streams=symbols, topics=tuple(topic(f"topic-{i}") for i in range(topics)), speed=speed)
+    lines = drawn(seen, width, height)
     assert len(lines) <= height
     assert max(map(len, lines)) <= width
 
@@ -119,11 +136,19 @@ def test_rows_are_shared_by_importance(height: int, symbols: int, expected: Shar
         pytest.param(changed(health=None, phase="starting"), "● starting", id="no-answer-yet"),
         pytest.param(changed(health=Health(), phase="starting"), "● starting", id="not-connected-yet"),
         pytest.param(changed(health=Health()), "● DISCONNECTED", id="connection-lost"),
-        pytest.param(changed(symbols=(SymbolRow("BTCUSDT", None, 0.0, 0, 0),)), "BTCUSDT", id="no-trade-yet"),
-        pytest.param(changed(symbols=(row("BTCUSDT", missing=3),)), "3 ids missing", id="missing-ids"),
+        pytest.param(changed(rows=(SeriesRow("BTCUSDT", "aggTrade", None, 0.0, 0, 0),)), "BTCUSDT", id="no-trade-yet"),
+        pytest.param(changed(topics=(topic(TOPIC, missing=3),)), "3 ids missing", id="missing-ids"),
         pytest.param(changed(distinct=7_188), "2 twice", id="repetitions"),
         pytest.param(changed(letters=(), letters_by_reason={}), "none so far", id="no-dead-letters"),
-        pytest.param(changed(symbols=tuple(row(f"S{i}") for i in range(20))), "and 13 more", id="more-symbols-than-rows"),
+        pytest.param(changed(**MANY), "and 13 more", id="more-symbols-than-rows"),
+        pytest.param(changed(**{**MANY, "streams": 3_000}), "and 2,993 more", id="more-streams-than-a-screen-can-hold"),
+        pytest.param(changed(speed=25), "Market time runs 25 times as fast as yours", id="a-fast-clock"),
+        pytest.param(
+            changed(topics=(topic("a"), topic("b", "as JSON in layout event"))), "b, as JSON in layout event", id="topics"
+        ),
+        pytest.param(changed(topics=tuple(map(topic, "abcdefg"))), "in 4 more topics", id="more-topics-than-rows"),
+        pytest.param(changed(rows=(row("BTCUSDT"), row("BTCUSDT", stream="trade"))), "Stream", id="several-streams"),
+        pytest.param(changed(rows=(SeriesRow("BTCUSDT", "kline_1m", CANDLE, 1.0, 1, 0),)), "closed", id="candles"),
     ],
 )
 def test_each_state_is_shown(seen: Snapshot, told: str) -> None:
@@ -207,9 +232,87 @@ def test_a_rate_counts_the_last_two_seconds() -> None:
 
 def test_rows_stand_in_the_order_asked_for() -> None:
     """A symbol without a trade has its row from the beginning."""
-    memory, tally = Memory(("BTCUSDT", "ETHUSDT")), TopicTally()
+    memory, tally = Memory((("BTCUSDT", "aggTrade"), ("ETHUSDT", "aggTrade"))), trade_tally()
     memory.observe(0.0, tally)
-    tally.take(record(1, "ETHUSDT"))
+    tally.take(TOPIC, record(1, "ETHUSDT"))
     memory.observe(1.0, tally)
     rows = memory.rows(tally)
     assert [(found.symbol, found.records, len(found.curve)) for found in rows] == [("BTCUSDT", 0, 0), ("ETHUSDT", 1, 1)]
+
+
+def test_thousands_of_streams_make_no_more_rows_than_a_screen_has() -> None:
+    """The streams of all symbols bring every symbol of the market."""
+    memory, tally = Memory(()), trade_tally()
+    for number in range(MOST_ROWS + 40):
+        tally.take(TOPIC, record(number, f"S{number}USDT"))
+    memory.observe(1.0, tally)
+    assert len(memory.rows(tally)) == MOST_ROWS
+
+
+def test_topics_have_rates_of_their_own() -> None:
+    """Each topic is counted for itself, and all together."""
+    memory, tally = Memory(()), trade_tally()
+    for second in (0, 1):
+        tally.take(TOPIC, record(second))
+        memory.observe(float(second), tally)
+    assert (memory.topic_per_s(TOPIC), memory.per_s) == (1.0, 1.0)
+
+
+DEPTH = {"first_update_id": 5, "final_update_id": 9, "bids": [{"price": Decimal(1)}] * 3, "asks": []}
+
+
+@pytest.mark.parametrize(
+    ("latest", "cells"),
+    [
+        pytest.param(row_of(1), ("BUY", "0.50 at", "61,837.63 USDT"), id="trade"),
+        pytest.param(CANDLE, ("1m", "O 1.50", "H 2.00", "L 1.00", "C 1.75", "V 10.00", "closed"), id="candle"),
+        pytest.param(
+            RecordRow("id", "BTCUSDT", "depth", "depth", AVRO, DEPTH), ("updates 5 to 9", "3 bids", "0 asks"), id="depth"
+        ),
+        pytest.param(
+            RecordRow("id", "BTCUSDT", "depth5", "book", PAYLOAD, {"lastUpdateId": 9, "bids": [["1.5", "2"]], "asks": []}),
+            ("update 9", "1 bids from 1.50", "0 asks from -"), id="book",
+        ),
+        pytest.param(
+            RecordRow("id", "BTCUSDT", "bookTicker", "quote", "futures-quote",
+                      {"bestbidprice": "1", "bestbidqty": "2", "bestaskprice": "3", "bestaskqty": "4"}),
+            ("bid 1.00", "x 2.00", "ask 3.00", "x 4.00"), id="quote",
+        ),
+        pytest.param(
+            RecordRow("id", "BTCUSDT", "raw", "frame", AVRO, {"payload": b'{"a":"\x1b[2J"}'}), ("12 bytes", '{"a":"?[2J"}'),
+            id="frame",
+        ),
+        pytest.param(
+            RecordRow("id", "X", "new", OTHER, PAYLOAD, {"a": 1, "b": "\x1bc", "c": [1], "d": None}),
+            ("a=1.00", "b=?c", "d=None"), id="unknown",
+        ),
+    ],
+)  # fmt: skip
+def test_each_sort_of_record_is_told_in_columns(latest: RecordRow, cells: tuple[str, ...]) -> None:
+    """What matters of a record, whatever form it has; of an unknown sort its names and values. Nothing commands the terminal."""
+    assert latest.cells == cells
+
+
+@pytest.mark.parametrize(
+    ("latest", "number", "word"),
+    [
+        pytest.param(CANDLE, Decimal("1.75"), "closed", id="candle"),
+        pytest.param(RecordRow("id", "B", "depth", "depth", AVRO, DEPTH), None, "3+0", id="no-single-price"),
+        pytest.param(RecordRow("id", "B", "ref", "reference", PAYLOAD, {"r": None}), None, "ref", id="null"),
+        pytest.param(RecordRow("id", "B", "ref", "reference", PAYLOAD, {"r": "much"}), None, "ref", id="no-number"),
+        pytest.param(RecordRow("id", "B", "x", "trade", PAYLOAD, {"p": "2", "m": True}), Decimal(2), "SELL", id="maker-bought"),
+        pytest.param(
+            RecordRow("id", "B", "x", "ticker", PAYLOAD, {"e": "24hrMiniTicker", "c": "2"}), Decimal(2), "24hr", id="window"
+        ),
+    ],
+)
+def test_a_record_has_one_price_and_one_word(latest: RecordRow, number: Decimal | None, word: str) -> None:
+    """What stands in its row; none where it has no single price."""
+    assert (latest.price, latest.word) == (number, word)
+
+
+def test_the_plain_heading_says_what_is_not_usual() -> None:
+    """Topics by name as long as they are few, and how fast the market's time runs."""
+    assert "Kafka topics a, b ->" in plain_heading(changed(topics=(topic("a"), topic("b"))))
+    assert "Kafka (7 topics) ->" in plain_heading(changed(topics=tuple(map(topic, "abcdefg"))))
+    assert plain_heading(changed(speed=25)).endswith("Market time runs 25 times as fast as yours, so that candles close.")

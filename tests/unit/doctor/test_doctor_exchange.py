@@ -197,7 +197,7 @@ async def test_behind_a_proxy_the_proxy_is_what_is_reached(running: Running) -> 
     assert (await check_tls(seen, NONE)).status is Status.OK
 
 
-HEARD = Heard({}, acknowledged=True, published=9, first_after_ms=5, lag_ms=80)
+HEARD = Heard({}, published=9, first_after_ms=5, lag_ms=80)
 
 
 def silent(*streams: str) -> dict[str, None]:
@@ -213,11 +213,14 @@ def silent(*streams: str) -> dict[str, None]:
             replace(HEARD, refusal="2: no"), Status.FAILED, Kind.CONFIGURATION, "refuses to subscribe: 2: no", id="refused"
         ),
         pytest.param(
-            Heard(silent("a", "b"), ended="HTTP 429: x"), Status.FAILED, Kind.UNAVAILABLE, "HTTP 429", id="ended-before"
+            Heard(silent("a", "b"), unanswered=silent("a", "b"), ended="HTTP 429: x"),
+            Status.FAILED, Kind.UNAVAILABLE, "HTTP 429", id="ended-before",
         ),
-        pytest.param(Heard(silent("a", "b")), Status.FAILED, Kind.UNAVAILABLE, "not answered", id="not-acknowledged"),
         pytest.param(
-            Heard(silent("b"), acknowledged=True, published=1),
+            Heard(silent("a", "b"), unanswered=silent("b")), Status.FAILED, Kind.UNAVAILABLE, "not answered", id="unanswered"
+        ),
+        pytest.param(
+            Heard(silent("b"), published=1),
             Status.WARNING, None, "1 of 2 streams brought no event: b", id="one-silent",
         ),
         pytest.param(
@@ -225,7 +228,7 @@ def silent(*streams: str) -> dict[str, None]:
             Status.WARNING, None, "2 of 11 events would become dead letters (wrong_type: x)", id="some-letters",
         ),
         pytest.param(
-            Heard({}, acknowledged=True, letters=Counter({Reason.MISSING_FIELD: 3})),
+            Heard({}, letters=Counter({Reason.MISSING_FIELD: 3})),
             Status.FAILED, Kind.CONFIGURATION, "3 of 3 events", id="nothing-but-letters",
         ),
     ],
@@ -240,7 +243,7 @@ def test_what_was_heard_is_judged(heard: Heard, status: Status, kind: Kind | Non
 
 def test_events_from_the_future_are_blamed_on_the_clock() -> None:
     """Where our clock is so far behind that events come from the future, the advice is to set it."""
-    heard = Heard({}, acknowledged=True, letters=Counter({Reason.TIMESTAMP_OUT_OF_RANGE: 3}))
+    heard = Heard({}, letters=Counter({Reason.TIMESTAMP_OUT_OF_RANGE: 3}))
     assert "clock" in judge_streams(heard, 2, 10).advice
 
 

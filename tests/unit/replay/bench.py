@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from k2.ingestion.adapters.journal import DailyJournal
 from k2.ingestion.core.delivery import Verdict, verdict_on
-from k2.ingestion.core.identity import message_identity
+from k2.ingestion.core.identity import record_name
 from k2.ingestion.core.outcome import Record
 from k2.replay.files import find_files
 from k2.replay.ledger import Ledger, LetterFate, Positions, Sending
@@ -17,6 +17,7 @@ from k2.replay.publisher import Refusal
 from k2.replay.runner import Desk, Plan, Replay, recover
 from k2.replay.selection import Selection
 from k2.replay.summary import Summary
+from k2.replay.workbench import Workbench
 from unit.replay.letters import documents_in, new_workbench
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Steps:
 
 
 class Topics:
-    """What lies in the topics: the message_ids, in order, all in one partition. It lives on when a run is killed."""
+    """What lies in the topics: the names of the records, in order, all in one partition. It lives on when a run is killed."""
 
     def __init__(self, steps: Steps) -> None:
         self._steps = steps
@@ -62,7 +63,7 @@ class Topics:
         return [message_id for stored in self.stored.values() for message_id in stored]
 
     def store(self, record: Record) -> None:
-        self.stored.setdefault(record.topic, []).append(message_identity(record.value) or "")
+        self.stored.setdefault(record.topic, []).append(record_name(record.value))
 
     def ends(self, topic: str) -> dict[int, int]:
         self._steps()
@@ -92,7 +93,7 @@ class Broker:
     def __init__(self, steps: Steps, topics: Topics) -> None:
         self._steps, self._topics = steps, topics
         self.sent: list[list[Record]] = []
-        self.refuses: dict[str, Verdict] = {}  # by message_id
+        self.refuses: dict[str, Verdict] = {}  # by what names the record, or by its topic
         self.under_way = 0
 
     def publish(self, records: Sequence[Record]) -> list[Refusal]:
@@ -111,7 +112,7 @@ class Broker:
         return refusals
 
     def _take(self, record: Record) -> list[Refusal]:
-        verdict = self.refuses.get(message_identity(record.value) or "")
+        verdict = self.refuses.get(record_name(record.value)) or self.refuses.get(record.topic)
         if verdict is not None:
             return [Refusal(record, verdict, "MSG_SIZE_TOO_LARGE: no")]
         self._topics.store(record)
@@ -155,10 +156,11 @@ class Bench:
 
     Args:
         directory: Of the letters; it is there.
+        make_workbench: What prepares the letters of a run.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, make_workbench: Callable[[], Workbench] = new_workbench) -> None:
+        self.directory, self._make_workbench = directory, make_workbench
         self.steps = Steps()
         self.topics = Topics(self.steps)
         self.broker = Broker(self.steps, self.topics)
@@ -170,7 +172,7 @@ class Bench:
         with MortalLedger(self.directory, self.steps) as ledger, self._journal() as journal:
             desk = Desk(cast("Publisher", self.broker), cast("ReplayTopics", self.topics), journal)
             self.recovered = recover(ledger, desk.topics)
-            self.latest = Replay(_plan(files, plan), ledger, new_workbench(), desk, stop_signal=stop_signal)
+            self.latest = Replay(_plan(files, plan), ledger, self._make_workbench(), desk, stop_signal=stop_signal)
             return self.latest.run()
 
     def publish_until_killed(self, step: int, **plan: Any) -> bool:
@@ -188,7 +190,7 @@ class Bench:
         """A dry run."""
         files = find_files(self.directory, names)
         with Ledger(self.directory, writable=False) as ledger:
-            return Replay(_plan(files, plan), ledger, new_workbench(), None).run()
+            return Replay(_plan(files, plan), ledger, self._make_workbench(), None).run()
 
     def living(self) -> list[dict[str, Any]]:
         """The letters that still wait for something: each once, without those that the ledger knows the end of."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,24 @@ from k2.ingestion.adapters.schema_files import load_schema
 from k2.ingestion.core.letter_reader import Letter, read_letter
 from k2.ingestion.core.letters import FailedRecord, encode_letter
 from k2.ingestion.core.outcome import DeadLetter, Headers, Reason, Record, Stage, WriteOutcome
-from k2.replay.workbench import Environment, Wanted, Workbench
+from k2.ingestion.topic_plan import TopicPlan
+from k2.replay.batch import Item, letters_of_failures, letters_of_refusals
+from k2.replay.destinations import Environment, Wanted
+from k2.replay.workbench import Workbench
 
 TOPIC = "trades.binance"
 SYMBOL = "BTCUSDT"
 RECEIVED_AT_US = (FIRST_TIME_MS + 60_000) * 1_000
 FAILED_AT_US = 1_700_000_100_000_000  # 2023-11-14T22:15:00Z
-WANTED = Wanted("spot", "aggTrade", TOPIC, frozenset({SYMBOL}))
+
+
+def wanting(market: str, stream: str, topic: str, symbols: Iterable[str]) -> Wanted:
+    """What the settings of a client plan that streams trades into one topic."""
+    plan = TopicPlan(name=topic, streams=(stream,), schema_name="trade_v2")
+    return Wanted(market, frozenset({stream}), frozenset(symbols), (plan,))
+
+
+WANTED = wanting("spot", "aggTrade", TOPIC, [SYMBOL])
 
 
 def written_with(schema_id: int) -> Callable[[bytes], bool]:
@@ -94,6 +105,12 @@ def failed_record(
     return FailedRecord(
         record, Stage.PRODUCE, Reason.DELIVERY_REJECTED, "MSG_SIZE_TOO_LARGE: no", outcome, message, "aggTrade", SYMBOL
     )
+
+
+def new_letter(item: Item) -> bytes:
+    """The one line that stands for an item of one event."""
+    [line] = [*letters_of_failures(item), *letters_of_refusals(item)]
+    return line
 
 
 def identity_of(number: int) -> str:

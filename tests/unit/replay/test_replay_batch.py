@@ -10,10 +10,11 @@ import pytest
 
 from faults.assembly import SCHEMA_ID, frame_of, make_record, trade_event
 from k2.ingestion.core.delivery import verdict_on
+from k2.ingestion.core.identity import record_name
 from k2.ingestion.core.letter_reader import MOST_ATTEMPTS, Letter, read_letter
 from k2.ingestion.core.letters import FailedRecord
 from k2.ingestion.core.outcome import DeadLetter, Headers, Reason, Record, Stage, WriteOutcome
-from k2.replay.batch import Item, fate_of, has_failed, letter_of, make_item, names_of, new_letter, records_of, result_of
+from k2.replay.batch import Item, fate_of, has_failed, letter_of, make_item, names_of, records_of, result_of
 from k2.replay.ledger import LetterFate, Sending
 from k2.replay.publisher import Refusal
 from k2.replay.summary import LetterResult
@@ -27,6 +28,7 @@ from unit.replay.letters import (
     good_line,
     identity_of,
     letter_from,
+    new_letter,
     new_workbench,
     record_line,
 )
@@ -46,7 +48,7 @@ def refused(item: Item, code: str = "MSG_SIZE_TOO_LARGE") -> Item:
 
 
 def there(item: Item) -> Item:
-    item.is_there = True
+    item.there = frozenset(names_of(item))
     return item
 
 
@@ -74,13 +76,14 @@ def test_every_end_of_a_letter_has_a_fate_and_a_result(item: Item, fate: LetterF
 
 
 def test_records_are_named_by_topic_and_message_id() -> None:
-    """One that has no message_id of ours is named by its letter."""
+    """One that has no message_id of ours is named by its bytes, so that it is recognised in the topic as well."""
     assert item_of(good_line(1)).sendings == (Sending(TOPIC, identity_of(1), "good-1"),)
     record = Record("t", b"k", b"\0" + SCHEMA_ID.to_bytes(4, "big") + b"what is that", 1)
     failed = FailedRecord(record, Stage.PRODUCE, Reason.TOO_LARGE, "no", WriteOutcome.NOT_WRITTEN, {}, "aggTrade", SYMBOL)
     letter = letter_from(failed, "stranger")
     item = make_item(letter, new_workbench().prepare(letter, RECEIVED_AT_US))
-    assert names_of(item) == {("t", "stranger")}
+    assert names_of(item) == {("t", record_name(record.value))}
+    assert record_name(record.value).startswith("sha256:")
     assert names_of(item_of(broken_line(1))) == names_of(item_of(empty_line(1))) == set()
 
 

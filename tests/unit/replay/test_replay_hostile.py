@@ -12,14 +12,23 @@ from hypothesis import strategies as st
 
 from k2.ingestion.core.letter_reader import read_letter
 from k2.replay import report
-from k2.replay.batch import make_item, new_letter
+from k2.replay.batch import make_item
 from k2.replay.files import find_files
 from k2.replay.ledger import Ledger
 from k2.replay.listing import Entry, entries, letter_lines, overview, whole_letter
 from k2.replay.selection import Selection
 from k2.replay.workbench import FailsAgain
 from unit.replay.bench import Bench
-from unit.replay.letters import RECEIVED_AT_US, broken_line, empty_line, good_line, new_workbench, record_line, write_file
+from unit.replay.letters import (
+    RECEIVED_AT_US,
+    broken_line,
+    empty_line,
+    good_line,
+    new_letter,
+    new_workbench,
+    record_line,
+    write_file,
+)
 
 DOCUMENTS: list[dict[str, Any]] = [json.loads(make(1)) for make in (good_line, broken_line, empty_line, record_line)]
 FIELDS = sorted({name for document in DOCUMENTS for name in document})

@@ -42,7 +42,10 @@ def test_what_it_was_told_is_there_in_the_next_run(tmp_path: Path) -> None:
     """Fates of letters and published records; nothing is under way any more once it is settled."""
     with Ledger(tmp_path, writable=True) as ledger:
         ledger.begin([Sending("t", "m1", "l1")], {"t": {0: 5}})
-        ledger.settle([Sending("t", "m1", "l1")], [("l2", LetterFate.REFILED), ("l3", LetterFate.NOTHING)])
+        ledger.settle(
+            [Sending("t", "m1", "l1")],
+            [("l1", LetterFate.PUBLISHED), ("l2", LetterFate.REFILED), ("l3", LetterFate.NOTHING)],
+        )
     for writable in (False, True):
         with Ledger(tmp_path, writable=writable) as ledger:
             assert ledger.fates(["l1", "l2", "l3", "l4"]) == {
@@ -69,10 +72,17 @@ def test_what_was_under_way_is_there_after_a_kill(tmp_path: Path) -> None:
 def test_any_number_can_be_asked_about(ledger: Ledger) -> None:
     """A batch may hold more letters than SQLite takes parameters."""
     sendings = [Sending("t", f"m{n}", f"l{n}") for n in range(MANY)]
-    ledger.settle(sendings, [])
+    ledger.settle(sendings, [(sending.letter_id, LetterFate.PUBLISHED) for sending in sendings])
     assert len(ledger.fates([sending.letter_id for sending in sendings])) == MANY
     assert len(ledger.published("t", [sending.message_id for sending in sendings])) == MANY
     assert (ledger.fates([]), ledger.published("t", [])) == ({}, set())
+
+
+def test_a_record_that_arrived_is_not_all_of_its_letter(ledger: Ledger) -> None:
+    """A letter may have records for several topics: that one of them is there settles nothing but that."""
+    ledger.begin([Sending("a", "m", "l1"), Sending("b", "m", "l1")], {"a": {0: 0}, "b": {0: 0}})
+    ledger.settle([Sending("a", "m", "l1")], [])
+    assert (ledger.fates(["l1"]), ledger.published("a", ["m"]), ledger.published("b", ["m"])) == ({}, {"m"}, set())
 
 
 class TestLookingOnly:
@@ -96,10 +106,10 @@ class TestLookingOnly:
     def test_what_it_is_told_is_forgotten(self, tmp_path: Path) -> None:
         """A dry run notes what it would have done, so that it counts right, and the ledger stays as it was."""
         with Ledger(tmp_path, writable=True) as ledger:
-            ledger.settle([Sending("t", "m1", "l1")], [])
+            ledger.settle([Sending("t", "m1", "l1")], [("l1", LetterFate.PUBLISHED)])
         before = snapshot_of(tmp_path)
         with Ledger(tmp_path, writable=False) as ledger:
-            ledger.settle([Sending("t", "m2", "l2")], [("l3", LetterFate.REFILED)])
+            ledger.settle([Sending("t", "m2", "l2")], [("l2", LetterFate.PUBLISHED), ("l3", LetterFate.REFILED)])
             assert set(ledger.fates(["l1", "l2", "l3"])) == {"l1", "l2", "l3"}
             assert ledger.published("t", ["m1", "m2"]) == {"m1", "m2"}
         assert snapshot_of(tmp_path) == before
@@ -115,7 +125,7 @@ class TestLookingOnly:
     def test_a_step_that_was_killed_half_way_is_taken_back(self, tmp_path: Path) -> None:
         """SQLite's own journal of it is lying about then: looking must cope with it, or nothing could be seen any more."""
         with Ledger(tmp_path, writable=True) as ledger:
-            ledger.settle([Sending("t", "m1", "l1")], [])
+            ledger.settle([Sending("t", "m1", "l1")], [("l1", LetterFate.PUBLISHED)])
         kill_in_the_middle_of_a_step(tmp_path / NAME)
         assert (tmp_path / f"{NAME}-journal").stat().st_size > 0
         with Ledger(tmp_path, writable=False) as ledger:
@@ -192,7 +202,7 @@ class TestFiles:
     def test_a_damaged_ledger_ends_the_run(self, tmp_path: Path) -> None:
         """Where its pages are no database any more, nothing is published on its word."""
         with Ledger(tmp_path, writable=True) as ledger:
-            ledger.settle([Sending("t", f"m{n}", f"l{n}") for n in range(MANY)], [])
+            ledger.settle([], [(f"l{n}", LetterFate.PUBLISHED) for n in range(MANY)])
         content = (tmp_path / NAME).read_bytes()
         (tmp_path / NAME).write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
         with Ledger(tmp_path, writable=True) as ledger, pytest.raises(FatalError, match=r"ledger .* cannot be used"):
@@ -247,7 +257,6 @@ class LedgerAgainstModel(RuleBasedStateMachine):
     @rule(delivered=SENDINGS, fates=FATES)
     def settle(self, delivered: list[Sending], fates: list[tuple[str, LetterFate]]) -> None:
         self.ledger.settle(delivered, fates)
-        self.fates |= {sending.letter_id: LetterFate.PUBLISHED for sending in delivered}
         self.fates |= dict(fates)
         self.published |= {(sending.topic, sending.message_id) for sending in delivered}
         self.underway, self.positions = [], {}

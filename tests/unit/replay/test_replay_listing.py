@@ -13,7 +13,7 @@ from faults.assembly import make_record
 from k2.ingestion.core.outcome import DeadLetter, Reason, Stage, WriteOutcome
 from k2.replay import listing
 from k2.replay.files import find_files
-from k2.replay.ledger import Ledger, LetterFate, Sending
+from k2.replay.ledger import Ledger, LetterFate
 from k2.replay.listing import Content, Entry, entries, letter_lines, overview, whole_letter
 from k2.replay.selection import Selection
 from unit.replay.letters import (
@@ -44,7 +44,8 @@ def mixed(tmp_path: Path) -> Path:
     lines = [good_line(1), good_line(2, failed_at_us=FAILED_AT_US + HOUR_US), broken_line(3), b"garbage", empty_line(4)]
     write_file(tmp_path / NAME, *lines, record_line(5, failed_at_us=FAILED_AT_US - HOUR_US))
     with Ledger(tmp_path, writable=True) as ledger:
-        ledger.settle([Sending("t", "m", "good-1")], [("broken-3", LetterFate.REFILED), ("empty-4", LetterFate.NOTHING)])
+        fates = [("good-1", LetterFate.PUBLISHED), ("broken-3", LetterFate.REFILED), ("empty-4", LetterFate.NOTHING)]
+        ledger.settle([], fates)
     return tmp_path
 
 

@@ -7,9 +7,9 @@ from typing import Any, cast
 import pytest
 
 from faults.assembly import make_record
-from k2.errors import UnavailableError
+from k2.errors import ConfigurationError, UnavailableError
 from k2.ingestion.adapters.registry import SchemaRegistry
-from k2.ingestion.adapters.registry_access import ResolvedSchema
+from k2.ingestion.adapters.registry_access import ResolvedSchema, SchemaNotRegisteredError
 from k2.ingestion.adapters.rest import RestClient, RestError, RestFailure
 from k2.ingestion.adapters.schema_files import load_schema
 from k2.ingestion.adapters.state import StateDirectory
@@ -85,6 +85,20 @@ class TestSchemaIds:
         """After the start-up timeout, which the text names."""
         with pytest.raises(UnavailableError, match="gave up after 0 s of waiting for the schema registry: no answer"):
             schema_ids(Registry(away=9), "--startup-timeout", "0").of("t", SCHEMA)
+
+
+def test_a_schema_that_is_not_registered_may_be_that_of_another_profile() -> None:
+    """A topic of JSON has no subject: to register a schema for it is not the first thing to do."""
+
+    class Bare(Registry):
+        def resolve(self, subject: str, _schema: Any, *, register: bool) -> ResolvedSchema:
+            assert not register
+            raise SchemaNotRegisteredError(subject, "trade_v2", "k2 schemas register ...")
+
+    with pytest.raises(
+        ConfigurationError, match=r"t-value does not hold the schema trade_v2; name the --profile .* else register"
+    ):
+        schema_ids(Bare()).of("t", SCHEMA)
 
 
 class Exchange:

@@ -16,8 +16,9 @@ from k2.ingestion.adapters.schema_files import load_schema
 from k2.ingestion.core.letter_reader import Letter
 from k2.ingestion.core.letters import FailedRecord
 from k2.ingestion.core.outcome import DeadLetter, Publish, Reason, Record, Stage, WriteOutcome
-from k2.replay import workbench as workbench_module
-from k2.replay.workbench import Environment, FailsAgain, NothingToPublish, Prepared, ToPublish, Wanted, Workbench
+from k2.replay import destinations
+from k2.replay.destinations import Environment
+from k2.replay.workbench import FailsAgain, NothingToPublish, Prepared, ToPublish, Workbench
 from unit.core import test_pipeline_payloads as payloads
 from unit.core.pipelines import RECEIVED_AT_US, SYMBOLS, TOPIC, decoded, new_pipeline, published_record
 from unit.replay import letters
@@ -43,7 +44,7 @@ def workbench_for(market: str = "spot", stream: str = "aggTrade", symbols: tuple
     environment = Environment(
         load_schema, lambda _topic, _schema: 1, lambda value: value[1:5] == b"\0\0\0\1", lambda _m, _s: "USDT"
     )
-    return Workbench(Wanted(market, stream, TOPIC, frozenset(symbols)), environment)
+    return Workbench(letters.wanting(market, stream, TOPIC, symbols), environment)
 
 
 def elsewhere() -> Workbench:
@@ -60,7 +61,7 @@ def letter_of(frame: bytes, market: str = "spot", *, reason: Reason = Reason.MIS
 def of_stream(market: str, stream: str, frame: bytes) -> dict[str, Any]:
     """What the letter of a frame knows where the frame had found its row."""
     record = published_record(new_pipeline(market, stream).process(frame, RECEIVED_AT_US))
-    symbol = record.key.decode()
+    symbol = (record.key or b"").decode()
     return {"stream": f"{symbol.lower()}@{stream}", "symbol": symbol, "topic": TOPIC}
 
 
@@ -70,7 +71,7 @@ def the_record(prepared: Prepared) -> Record:
     return record
 
 
-def parts(record: Record) -> tuple[str, bytes, bytes, int]:
+def parts(record: Record) -> tuple[str, bytes | None, bytes, int]:
     return record.topic, record.key, record.value, record.timestamp_ms
 
 
@@ -277,7 +278,7 @@ class TestRecords:
 
 def elsewhere_with(schema_id: int) -> Workbench:
     environment = Environment(load_schema, lambda _t, _s: schema_id, letters.written_with(schema_id), lambda _m, _s: "USDT")
-    return Workbench(Wanted("usdm", "trade", "other.topic", frozenset()), environment)
+    return Workbench(letters.wanting("usdm", "trade", "other.topic", ()), environment)
 
 
 def prepared_of(event: dict[str, Any]) -> Prepared:
@@ -309,13 +310,13 @@ class TestBounds:
 
     def test_however_many_streams_there_are_memory_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A file of letters of a million symbols costs time and no memory."""
-        monkeypatch.setattr(workbench_module, "MOST_PIPELINES", 3)
+        monkeypatch.setattr(destinations, "MOST_PIPELINES", 3)
         workbench = workbench_for()
         for number in range(20):
             symbol = f"S{number}USDT"
             fields: dict[str, Any] = {"stream": f"{symbol.lower()}@aggTrade", "symbol": symbol, "topic": TOPIC}
             the_record(workbench.prepare(letter_of(frame_of(trade_event(1, symbol=symbol)), **fields), LATER_US))
-            assert len(workbench._pipelines) <= 3
+            assert len(workbench._destinations._pipelines) <= 3
 
 
 FRAMES = [path.read_bytes() for path in payloads.FILES.values()]

@@ -24,7 +24,7 @@ from k2.ingestion.adapters.kafka_statistics import ProducerStatistics, read_stat
 from k2.ingestion.core.broker_watch import BrokerWatch
 from k2.ingestion.core.delivery import NEVER_HANDED_OVER, Fate, Verdict, in_doubt, verdict_on
 from k2.ingestion.core.outcome import Record, WriteOutcome
-from k2.ingestion.core.pipeline import LATE_HEADERS
+from k2.ingestion.core.rows import LATE_HEADERS
 from k2.ingestion.core.tally import LATENCY_BOUNDS_S, NS_PER_SECOND, STAGE_BOUNDS_S, DurationTally
 
 LIBRDKAFKA_VERSION = libversion()[0]

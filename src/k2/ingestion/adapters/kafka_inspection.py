@@ -1,6 +1,8 @@
 """
 What a cluster says about itself and about a topic, for those who look before anything is produced. Nothing is changed.
 
+Whoever may also create topics takes `topics.TopicMaker`, which asks the same questions over the same connection.
+
 The calls block, each for as long as the time limit at most: run them with `asyncio.to_thread`. They take a librdkafka
 configuration with brokers and security only.
 """
@@ -26,7 +28,7 @@ from k2.ingestion.adapters.kafka_faults import AUTHORISATION, ClientFaults, open
 Metadata = Any  # the library's classes declare their attributes as what they are before they are filled in: None
 
 REQUEST_TIMEOUT_S = 5.0
-_SLICE_S = 0.5  # librdkafka repeats a refused log-in until the time is up; we look in between
+_FIRST_SLICE_S = 0.5  # librdkafka repeats a refused log-in until the time is up; we look in between, ever less often
 _GRACE_S = 1.0
 _ABSENT = "UNKNOWN_TOPIC_OR_PART"
 
@@ -73,13 +75,17 @@ class Topic(Struct, frozen=True):
 
 class Inspector:
     """
-    Questions to one cluster.
+    Questions to one cluster, over one connection.
+
+    Attributes:
+        bootstrap: The addresses that we began with.
 
     Raises:
         ConfigurationError: librdkafka does not take the configuration.
     """
 
     def __init__(self, config: Mapping[str, Any], *, logger: logging.Logger, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
+        self.bootstrap = str(config.get("bootstrap.servers", ""))
         self._timeout_s = timeout_s
         self._faults = ClientFaults(config)
         self._client = open_client(AdminClient, {**config, "error_cb": self._faults.append}, logger)
@@ -94,7 +100,7 @@ class Inspector:
         """
         found = self._metadata()
         brokers = tuple(BrokerAddress(broker.id, broker.host, broker.port) for broker in found.brokers.values())
-        return Cluster(brokers, _controller_of(found), found.cluster_id or "")
+        return Cluster(brokers, controller_of(found), found.cluster_id or "")
 
     def topic(self, name: str) -> Topic | None:
         """
@@ -105,7 +111,7 @@ class Inspector:
             K2Error: as `cluster`.
         """
         found = self._metadata()
-        if _controller_of(found) is None:  # the request would wait for one
+        if controller_of(found) is None:  # the request would wait for one
             return _topic_in(found, name)
         try:
             described = self._result(lambda: self._describe(name))
@@ -137,15 +143,16 @@ class Inspector:
 
     def _metadata(self) -> Metadata:
         # Of all topics: asking for one by name makes brokers create it.
-        deadline_s = time.monotonic() + self._timeout_s
+        deadline_s, slice_s = time.monotonic() + self._timeout_s, min(_FIRST_SLICE_S, self._timeout_s)
         while True:
             try:
-                return self._client.list_topics(timeout=_SLICE_S)
+                return self._client.list_topics(timeout=slice_s)
             except KafkaException as failure:
                 self._client.poll(0)
-                found = self._faults.explain(failure)
-                if isinstance(found, ConfigurationError) or time.monotonic() >= deadline_s:
+                found, left_s = self._faults.explain(failure), deadline_s - time.monotonic()
+                if isinstance(found, ConfigurationError) or left_s <= 0:
                     raise found from failure
+                slice_s = min(2 * slice_s, left_s)  # an answer may take longer than a slice: the next one waits longer for it
 
     def _result(self, request: Callable[[], Any]) -> Any:
         return request().result(self._timeout_s + _GRACE_S)
@@ -157,7 +164,8 @@ class Inspector:
         return self._faults.explain(failure)
 
 
-def _controller_of(cluster: Metadata) -> int | None:
+def controller_of(cluster: Metadata) -> int | None:
+    """The broker that is the controller now; None where the cluster has none."""
     return cluster.controller_id if cluster.controller_id in cluster.brokers else None
 
 

@@ -83,7 +83,9 @@ class Report(Struct, gc=False):
 
     def record_of(self, message: Message) -> Record:
         """The record as it was sent."""
-        return Record(message.topic() or "", _bytes(message.key()), _bytes(message.value()), self.timestamp_ms, self.headers)
+        key = message.key()
+        key = None if key is None else _bytes(key)
+        return Record(message.topic() or "", key, _bytes(message.value()), self.timestamp_ms, self.headers)
 
 
 def _bytes(value: str | bytes | None) -> bytes:

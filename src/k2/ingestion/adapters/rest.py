@@ -87,13 +87,14 @@ class RestOptions(Struct, frozen=True):
 class _Paths(Struct, frozen=True):
     time: str
     exchange_info: str
+    klines: str
     takes_symbols: bool  # futures ignore the parameter and send the whole list
 
 
 _PATHS: Mapping[str, _Paths] = MappingProxyType(
     {
-        Market.SPOT: _Paths("/api/v3/time", "/api/v3/exchangeInfo", takes_symbols=True),
-        Market.USDM: _Paths("/fapi/v1/time", "/fapi/v1/exchangeInfo", takes_symbols=False),
+        Market.SPOT: _Paths("/api/v3/time", "/api/v3/exchangeInfo", "/api/v3/klines", takes_symbols=True),
+        Market.USDM: _Paths("/fapi/v1/time", "/fapi/v1/exchangeInfo", "/fapi/v1/klines", takes_symbols=False),
     }
 )
 
@@ -162,6 +163,15 @@ class RestClient:
             if error.code != _UNKNOWN_SYMBOL_CODE:
                 raise
             return await self._exchange_info({"showPermissionSets": "false"})
+
+    async def klines(self, parameters: Mapping[str, str]) -> bytes:
+        """
+        Candles of the past, as the exchange answers for these parameters.
+
+        Raises:
+            RestError: no usable answer.
+        """
+        return await self._get(self._paths.klines, parameters)
 
     async def _exchange_info(self, parameters: Mapping[str, str]) -> dict[str, SymbolInfo]:
         body = await self._get(self._paths.exchange_info, parameters)

@@ -1,4 +1,4 @@
-"""What a topic holds at its end: one topic carries one market and one stream, and a look at its last records tells which."""
+"""What a topic holds at its end: it carries one market and one sort of record, and a look at its last records tells which."""
 
 from __future__ import annotations
 

@@ -12,20 +12,16 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, and exported without saying so
-    AdminClient,
-    ClusterMetadata,
-    ConfigResource,
-    NewTopic,
-    ResourceType,
-)
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # public, and exported without saying so
 from msgspec import Struct
 
 from k2.errors import ConfigurationError, K2Error
-from k2.ingestion.adapters.kafka_faults import AUTHORISATION, BrokerUnavailableError, ClientFaults, open_client
+from k2.ingestion.adapters.kafka_faults import AUTHORISATION, BrokerUnavailableError
+from k2.ingestion.adapters.kafka_inspection import REQUEST_TIMEOUT_S as INSPECTION_TIMEOUT_S
+from k2.ingestion.adapters.kafka_inspection import Inspector, controller_of
 
-REQUEST_TIMEOUT_S = 5.0
+REQUEST_TIMEOUT_S = INSPECTION_TIMEOUT_S
 
 _WRONG_REQUEST = frozenset(
     {
@@ -76,23 +72,8 @@ def ensure_topic(
     logger: logging.Logger,
     timeout_s: float = REQUEST_TIMEOUT_S,
 ) -> TopicReport:
-    """
-    See to it that the topic exists.
-
-    Raises:
-        BrokerUnavailableError: nobody answers; try again later.
-        ConfigurationError: it is missing and `create` is False, or we may not, or the broker refuses what was asked for.
-    """
-    cluster = _Cluster(config, logger, timeout_s)
-    partitions = cluster.partitions(spec.name)
-    if partitions == 0 and not create:
-        absent = f"topic {spec.name} does not exist, or we may not see it, and creating it is off"
-        raise ConfigurationError(f"{absent}; create it with: {create_command(cluster.bootstrap, spec)}")
-    if partitions == 0 and cluster.create(spec):
-        return TopicReport(created=True, partitions=spec.partitions)
-    if partitions == 0:  # another instance was faster
-        partitions = cluster.partitions(spec.name) or spec.partitions
-    return TopicReport(created=False, partitions=partitions, warnings=tuple(cluster.deviations(spec, partitions)))
+    """`TopicMaker.ensure`, for whoever asks the cluster nothing else."""
+    return TopicMaker(config, logger=logger, timeout_s=timeout_s).ensure(spec, create=create)
 
 
 def create_command(bootstrap: str, spec: TopicSpec) -> str:
@@ -104,34 +85,39 @@ def create_command(bootstrap: str, spec: TopicSpec) -> str:
     return shlex.join(words)
 
 
-class _Cluster:
-    """Administrative requests to one cluster, their failures made readable."""
+class TopicMaker(Inspector):
+    """An inspector that may also create topics. None that exists is changed."""
 
-    def __init__(self, config: Mapping[str, Any], logger: logging.Logger, timeout_s: float) -> None:
-        self.bootstrap = str(config.get("bootstrap.servers", ""))
-        self._timeout_s = timeout_s
-        self._faults = ClientFaults(config)
-        self._client = open_client(AdminClient, {**config, "error_cb": self._faults.append}, logger)
-        self._has_controller = False
+    def ensure(self, spec: TopicSpec, *, create: bool) -> TopicReport:
+        """
+        See to it that the topic exists.
 
-    def partitions(self, topic: str) -> int:
-        """Partitions of the topic, 0 where there is none."""
+        Raises:
+            BrokerUnavailableError: nobody answers; try again later.
+            ConfigurationError: it is missing and `create` is False, or we may not, or the broker refuses what was asked for.
+        """
+        partitions, has_controller = self._seen(spec.name)
+        if partitions == 0 and not create:
+            absent = f"topic {spec.name} does not exist, or we may not see it, and creating it is off"
+            raise ConfigurationError(f"{absent}; create it with: {create_command(self.bootstrap, spec)}")
+        if partitions == 0 and self._create(spec, has_controller=has_controller):
+            return TopicReport(created=True, partitions=spec.partitions)
+        if partitions == 0:  # another instance was faster
+            partitions, has_controller = self._seen(spec.name)
+        warnings = _other_partitions(spec, partitions or spec.partitions)
+        if has_controller:  # the request would wait for one (librdkafka's mock cluster never has)
+            warnings += self._other_properties(spec)
+        return TopicReport(created=False, partitions=partitions or spec.partitions, warnings=tuple(warnings))
+
+    def _seen(self, name: str) -> tuple[int, bool]:
+        """Partitions of the topic, 0 where there is none, and whether there is a controller to ask further."""
         cluster = self._metadata()
-        self._has_controller = cluster.controller_id in cluster.brokers
-        found = cluster.topics.get(topic)
-        return 0 if found is None else len(found.partitions)
+        found = cluster.topics.get(name)
+        return 0 if found is None else len(found.partitions), controller_of(cluster) is not None
 
-    def _metadata(self) -> ClusterMetadata:
-        # Of all topics: asking for one by name makes brokers create it, with their own number of partitions.
-        try:
-            return self._client.list_topics(timeout=self._timeout_s)
-        except KafkaException as failure:
-            self._client.poll(0)
-            raise self._faults.explain(failure) from failure
-
-    def create(self, spec: TopicSpec) -> bool:
+    def _create(self, spec: TopicSpec, *, has_controller: bool) -> bool:
         """Create the topic. False where it was there already."""
-        if not self._has_controller:
+        if not has_controller:
             raise BrokerUnavailableError(
                 f"Kafka at {self.bootstrap} has no controller now, so topic {spec.name} cannot be created"
             )
@@ -157,33 +143,19 @@ class _Cluster:
             )
         return self._faults.explain(failure)
 
-    def deviations(self, spec: TopicSpec, partitions: int) -> list[str]:
-        """Where a topic that exists differs from what was asked for."""
-        found = []
-        if partitions != spec.partitions:
-            found.append(f"topic {spec.name} has {partitions} partitions, not {spec.partitions}; it is used as it is")
-        return found + self._config_deviations(spec)
-
-    def _config_deviations(self, spec: TopicSpec) -> list[str]:
-        if not self._has_controller:  # the request would wait for one (librdkafka's mock cluster never has)
-            return []
+    def _other_properties(self, spec: TopicSpec) -> list[str]:
         try:
-            actual = self._config_of(spec.name)
-        except KafkaException as failure:
-            return [_unread_config(spec.name, failure.args[0])]
-        different = {name: wanted for name, wanted in spec.properties.items() if actual.get(name, wanted) != wanted}
+            actual = self.properties(spec.name)
+        except K2Error as refusal:
+            return [f"retention of topic {spec.name} could not be checked: {refusal}"]
         return [
             f"topic {spec.name} has {name}={actual[name]}, not {wanted}; it is used as it is"
-            for name, wanted in different.items()
+            for name, wanted in spec.properties.items()
+            if actual.get(name, wanted) != wanted
         ]
 
-    def _config_of(self, topic: str) -> dict[str, str]:
-        resource = ConfigResource(ResourceType.TOPIC, topic)
-        futures = self._client.describe_configs([resource], request_timeout=self._timeout_s)
-        entries = futures[resource].result()
-        return {name: str(entry.value) for name, entry in entries.items()}
 
-
-def _unread_config(topic: str, error: KafkaError) -> str:
-    hint = f"the ACL DescribeConfigs on topic {topic} is missing" if error.name() in AUTHORISATION else error.str()
-    return f"retention of topic {topic} could not be checked: {hint}"
+def _other_partitions(spec: TopicSpec, partitions: int) -> list[str]:
+    if partitions == spec.partitions:
+        return []
+    return [f"topic {spec.name} has {partitions} partitions, not {spec.partitions}; it is used as it is"]

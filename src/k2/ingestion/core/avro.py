@@ -7,8 +7,9 @@ oracle of its tests (byte for byte) and its fallback for schemas outside what it
 
 How values are given, by the field's type: text and bytes as UTF-8 `bytes`, decimals as the exchange's number text, enum
 values as `str`, integers as `int`; a nullable field takes None as well. Arrays, maps and records inside take plain Python
-values with `str`. A map whose keys are known beforehand (a `MapShape`) takes one `bytes` value a key, None for an optional
-key that is absent.
+values with `str`. A record may be a sequence of its fields' values, as the exchange sends the levels of an order book, and in an
+array one that holds only decimals has to be. A map whose keys are known beforehand (a `MapShape`) takes one `bytes` value a key,
+None for an optional key that is absent.
 
 Source: Avro 1.12 specification, "Binary encoding".
 """
@@ -17,21 +18,25 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct
 
 from k2.ingestion.core.avro_names import inlined
-from k2.ingestion.core.decimals import DecimalMemo
+from k2.ingestion.core.avro_values import (
+    Schema,
+    UnsupportedSchemaError,
+    enum_table,
+    kind_of,
+    optional_branch,
+    text_bytes,
+    value_encoder,
+)
+from k2.ingestion.core.decimals import decimal_memo
 from k2.ingestion.core.varint import EVEN_BITS, EVEN_PAIRS, LENGTHS, REST, TIMES, encode_long
 
-Schema = Any  # a parsed .avsc: str, list or dict
 Encoder = Callable[..., bytes]
-ValueEncoder = Callable[[Any], bytes]
-
-
-class UnsupportedSchemaError(Exception):
-    """The schema uses a type that the compiler does not know. fastavro encodes it instead."""
 
 
 class MapShape(Struct, frozen=True):
@@ -41,6 +46,8 @@ class MapShape(Struct, frozen=True):
     optional: tuple[str, ...] = ()
     constants: tuple[tuple[str, str], ...] = ()
 
+
+_END_OF_BLOCKS = b"\0"
 
 FRAME_BYTES = 5  # of Confluent's framing, in front of every value
 
@@ -99,10 +106,14 @@ class _Compiler:
         self._arguments = {name: f"value_{index}" for index, name in enumerate(names)}
         for field in self._schema["fields"]:
             self._field(field["name"], field["type"])
-        source = f"def encode({', '.join(self._arguments.values())}):\n    return join([{', '.join(self._merged())}])"
-        exec(source, self._scope)  # noqa: S102 - the source is made here, from field types alone: no name or value of a schema is in it
-        encoder: Encoder = self._scope["encode"]
-        return encoder
+        body = ", ".join(self._merged())
+        source = (
+            f"def bind({', '.join(self._scope)}):\n"
+            f"    def encode({', '.join(self._arguments.values())}):\n"
+            f"        return join([{body}])\n"
+            "    return encode"
+        )
+        return _binder_of(source)(*self._scope.values())
 
     def _field(self, name: str, schema: Schema) -> None:
         if name in self._constants:
@@ -113,7 +124,7 @@ class _Compiler:
             self._pieces += self._expressions(schema, self._arguments[name])
 
     def _expressions(self, schema: Schema, argument: str) -> list[bytes | str]:
-        optional = _optional_branch(schema)
+        optional = optional_branch(schema)
         if optional is not None:
             branch, null_index = optional
             present, absent = encode_long(1 - null_index), encode_long(null_index)
@@ -127,13 +138,23 @@ class _Compiler:
         if kind in ("string", "bytes"):
             return [f"LENGTHS[len({argument})]", argument]
         if kind == "decimal":
-            return [f"{self._bind(DecimalMemo(schema['precision'], schema.get('scale', 0)))}[{argument}]"]
+            return [f"{self._bind(decimal_memo(schema))}[{argument}]"]
         if kind == "enum":
-            return [f"{self._bind(_enum_table(schema))}[{argument}]"]
+            return [f"{self._bind(enum_table(schema))}[{argument}]"]
+        if kind == "array" and holds_only_decimals(schema["items"]):
+            return [self._records(schema["items"], argument)]
         return [f"{self._bind(value_encoder(schema))}({argument})"]
 
+    def _records(self, schema: Schema, argument: str) -> str:
+        """An array of records of numbers: one comprehension, as an order book has hundreds of levels."""
+        names = [f"{argument}_{index}" for index in range(len(schema["fields"]))]
+        fields = zip(schema["fields"], names, strict=True)
+        item = _as_one([piece for field, name in fields for piece in self._expressions(field["type"], name)])
+        items = f"join([{item} for {', '.join(names)}, in {argument}])"
+        return f"(LENGTHS[len({argument})] + {items} + {_END_OF_BLOCKS!r} if {argument} else {_END_OF_BLOCKS!r})"
+
     def _known_map(self, name: str, schema: Schema) -> None:
-        branch, null_index = _optional_branch(schema) or (schema, None)
+        branch, null_index = optional_branch(schema) or (schema, None)
         if kind_of(branch) != "map" or kind_of(branch["values"]) != "string":
             raise UnsupportedSchemaError(f"{name} is no map of strings")
         if null_index is not None:
@@ -141,13 +162,13 @@ class _Compiler:
         shape = self._maps[name]
         self._pieces.append(self._entry_count(name, shape))
         for key, text in shape.constants:
-            self._pieces.append(_string(key) + _string(text))
+            self._pieces.append(text_bytes(key) + text_bytes(text))
         for key in shape.required:
             argument = self._arguments[f"{name}.{key}"]
-            self._pieces += [_string(key), f"LENGTHS[len({argument})]", argument]
+            self._pieces += [text_bytes(key), f"LENGTHS[len({argument})]", argument]
         for key in shape.optional:
             argument = self._arguments[f"{name}.{key}"]
-            self._pieces.append(f"(b'' if {argument} is None else {_string(key)!r} + LENGTHS[len({argument})] + {argument})")
+            self._pieces.append(f"(b'' if {argument} is None else {text_bytes(key)!r} + LENGTHS[len({argument})] + {argument})")
         self._pieces.append(b"\0")
 
     def _entry_count(self, name: str, shape: MapShape) -> bytes | str:
@@ -172,11 +193,32 @@ class _Compiler:
                 literal += piece
                 continue
             if literal:
-                merged.append(repr(literal))
+                # By name, not in place: so the source is the same for all rows of a kind, and is compiled once for them all.
+                merged.append(self._bind(literal))
                 literal = b""
             if piece:
                 merged.append(piece)
         return merged
+
+
+def holds_only_decimals(schema: Schema) -> bool:
+    """Whether it is a record of nothing but numbers, such as a level of an order book."""
+    fields = schema["fields"] if kind_of(schema) == "record" else []
+    return bool(fields) and all(kind_of(field["type"]) == "decimal" for field in fields)
+
+
+@lru_cache(maxsize=256)
+def _binder_of(source: str) -> Callable[..., Encoder]:
+    """
+    Makes encoders of one source, from what it refers to by name.
+
+    All rows of a kind share their source, and so its compilation. Names are bound by closure: as globals, of which each row has
+    others, they would defeat the interpreter's caches.
+    """
+    scope: dict[str, Any] = {}
+    exec(compile(source, "<encoder>", "exec"), scope)  # noqa: S102 - made here, from field types: no name or value of a schema is in it
+    binder: Callable[..., Encoder] = scope["bind"]
+    return binder
 
 
 def _long_expression(argument: str) -> str:
@@ -188,111 +230,3 @@ def _long_expression(argument: str) -> str:
 
 def _as_one(pieces: Sequence[bytes | str]) -> str:
     return " + ".join(repr(piece) if isinstance(piece, bytes) else piece for piece in pieces)
-
-
-def _optional_branch(schema: Schema) -> tuple[Schema, int] | None:
-    """For a union of null and one other type: that type, and the index of null."""
-    if not isinstance(schema, list):
-        return None
-    if len(schema) != 2 or schema.count("null") != 1:  # noqa: PLR2004
-        raise UnsupportedSchemaError(f"union {schema}")
-    null_index = schema.index("null")
-    return schema[1 - null_index], null_index
-
-
-def kind_of(schema: Schema) -> str:
-    """A type's name in the tables of encoders, for a schema in canonical form."""
-    if isinstance(schema, list):
-        return "union"
-    if isinstance(schema, str):
-        return schema
-    if schema.get("logicalType") == "decimal" and schema["type"] == "bytes":
-        return "decimal"
-    if schema["type"] == "long" and str(schema.get("logicalType", "")).startswith("timestamp-"):
-        return "timestamp"
-    return str(schema["type"])
-
-
-def _string(text: str) -> bytes:
-    encoded = text.encode()
-    return encode_long(len(encoded)) + encoded
-
-
-def _enum_table(schema: Schema) -> dict[str, bytes]:
-    return {symbol: encode_long(index) for index, symbol in enumerate(schema["symbols"])}
-
-
-def _encode_int(number: int) -> bytes:
-    if not -(1 << 31) <= number < 1 << 31:
-        raise OverflowError("does not fit an Avro int of 32 bits")
-    return encode_long(number)
-
-
-_FLOAT, _DOUBLE = struct.Struct("<f").pack, struct.Struct("<d").pack
-_PRIMITIVES: dict[str, ValueEncoder] = {
-    "null": lambda _: b"",
-    "boolean": lambda value: b"\1" if value else b"\0",
-    "int": _encode_int,
-    "long": encode_long,
-    "timestamp": encode_long,
-    "float": _FLOAT,
-    "double": _DOUBLE,
-    "string": lambda value: _string(value if isinstance(value, str) else value.decode()),
-    "bytes": lambda value: LENGTHS[len(value)] + value,
-}
-
-
-def value_encoder(schema: Schema) -> ValueEncoder:
-    """
-    The encoder of one plain Python value: for constants, and for what stands inside arrays, maps and records.
-
-    Raises:
-        UnsupportedSchemaError: a type that is not compiled here (fixed, recursive names, unions of more than null and one type).
-    """
-    kind = kind_of(schema)
-    if kind in _PRIMITIVES:
-        return _PRIMITIVES[kind]
-    builder = _BUILDERS.get(kind)
-    if builder is None:
-        raise UnsupportedSchemaError(f"type {kind!r}")
-    return builder(schema)
-
-
-def _optional_encoder(schema: Schema) -> ValueEncoder:
-    branch, null_index = _optional_branch(schema) or ("null", 0)
-    present, absent, inner = encode_long(1 - null_index), encode_long(null_index), value_encoder(branch)
-    return lambda value: absent if value is None else present + inner(value)
-
-
-def _array_encoder(schema: Schema) -> ValueEncoder:
-    item = value_encoder(schema["items"])
-
-    def encode(values: Sequence[Any]) -> bytes:
-        return b"".join((encode_long(len(values)), *map(item, values), b"\0")) if values else b"\0"
-
-    return encode
-
-
-def _map_encoder(schema: Schema) -> ValueEncoder:
-    item = value_encoder(schema["values"])
-
-    def encode(values: Mapping[str, Any]) -> bytes:
-        entries = (_string(key) + item(value) for key, value in values.items())
-        return b"".join((encode_long(len(values)), *entries, b"\0")) if values else b"\0"
-
-    return encode
-
-
-def _record_encoder(schema: Schema) -> ValueEncoder:
-    fields = [(field["name"], value_encoder(field["type"])) for field in schema["fields"]]
-    return lambda value: b"".join([encode(value[name]) for name, encode in fields])
-
-
-_BUILDERS: dict[str, Callable[[Schema], ValueEncoder]] = {
-    "union": _optional_encoder,
-    "decimal": lambda schema: DecimalMemo(schema["precision"], schema.get("scale", 0)).__getitem__,
-    "enum": lambda schema: _enum_table(schema).__getitem__,
-    "array": _array_encoder,
-    "map": _map_encoder,
-    "record": _record_encoder,
-}

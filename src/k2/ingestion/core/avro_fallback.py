@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 import fastavro
 
-from k2.ingestion.core.avro import Encoder, MapShape, Schema, UnsupportedSchemaError, compile_encoder, kind_of, parameters
+from k2.ingestion.core.avro import Encoder, MapShape, compile_encoder, parameters
 from k2.ingestion.core.avro_names import inlined
-from k2.ingestion.core.decimals import DecimalMemo
+from k2.ingestion.core.avro_values import Schema, UnsupportedSchemaError, kind_of
+from k2.ingestion.core.decimals import decimal_memo
 
 Reader = Callable[[Any], Any]
 
@@ -101,11 +102,12 @@ def _union_reader(schema: Schema) -> Reader:
 
 
 def _decimal_reader(schema: Schema) -> Reader:
-    memo, scale = DecimalMemo(schema["precision"], schema.get("scale", 0)), schema.get("scale", 0)
+    memo, scale = decimal_memo(schema), schema.get("scale", 0)
 
     def read(text: str) -> Decimal:
         # With exactly `scale` decimals: fastavro refuses more, be they zeros.
-        return Decimal((0, tuple(map(int, str(memo.unscaled(text)))), -scale))
+        unscaled = memo.unscaled(text)
+        return Decimal((int(unscaled < 0), tuple(map(int, str(abs(unscaled)))), -scale))
 
     return read
 
@@ -122,7 +124,12 @@ def _map_reader(schema: Schema) -> Reader:
 
 def _record_reader(schema: Schema) -> Reader:
     readers = {field["name"]: _reader(field["type"]) for field in schema["fields"]}
-    return lambda record: {name: readers.get(name, _as_it_is)(value) for name, value in record.items()}
+
+    def read(record: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:
+        named = record if isinstance(record, Mapping) else dict(zip(readers, record, strict=True))
+        return {name: readers.get(name, _as_it_is)(value) for name, value in named.items()}
+
+    return read
 
 
 _BUILDERS: dict[str, Callable[[Schema], Reader]] = {

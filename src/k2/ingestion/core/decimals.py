@@ -8,11 +8,13 @@ there is checked and encoded once. So the memo is also the validation: what it h
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from k2.ingestion.core.outcome import Reason
 from k2.ingestion.core.varint import LENGTHS, encode_long
 
-_NUMBER = re.compile(r"([0-9]+)(?:\.([0-9]+))?", re.ASCII)
+_NUMBER = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?", re.ASCII)
 _MAX_TEXT_LENGTH = 128  # far above 38 digits with padding; keeps int() from chewing on a megabyte of digits
 _MEMO_ENTRIES = 16_384
 
@@ -29,13 +31,13 @@ class DecimalMemo(dict[str, bytes]):
     """
     Number text to Avro `bytes` field (length, then two's complement big-endian of the unscaled value).
 
-    Looking up a text that is no plain non-negative decimal, or that has more than `scale` decimals after trailing zeros, or more
-    than `precision` digits, raises NumberError. Nothing is ever rounded.
+    Looking up a text that is no plain decimal, or that has more than `scale` decimals after trailing zeros, or more than
+    `precision` digits, raises NumberError; so does a negative one unless `signed`. Nothing is ever rounded.
     """
 
-    def __init__(self, precision: int, scale: int, max_entries: int = _MEMO_ENTRIES) -> None:
+    def __init__(self, precision: int, scale: int, max_entries: int = _MEMO_ENTRIES, *, signed: bool = False) -> None:
         super().__init__()
-        self._precision, self._scale, self._max_entries = precision, scale, max_entries
+        self._precision, self._scale, self._max_entries, self._signed = precision, scale, max_entries, signed
         self._limit = 10**precision
 
     def __missing__(self, text: str) -> bytes:
@@ -60,15 +62,20 @@ class DecimalMemo(dict[str, bytes]):
         if len(text) > _MAX_TEXT_LENGTH:
             raise NumberError(Reason.NUMBER_OUT_OF_RANGE, text, f"has {len(text)} characters")
         match = _NUMBER.fullmatch(text)
-        if match is None:
+        if match is None or (match[1] and not self._signed):
             raise NumberError(Reason.NUMBER_INVALID, text, "is no plain decimal number")
-        whole, fraction = match[1], (match[2] or "").rstrip("0")
+        whole, fraction = match[2], (match[3] or "").rstrip("0")
         if len(fraction) > self._scale:
             raise NumberError(Reason.NUMBER_OUT_OF_RANGE, text, f"has more than {self._scale} decimals")
         unscaled = int(whole + fraction.ljust(self._scale, "0"))
         if unscaled >= self._limit:
             raise NumberError(Reason.NUMBER_OUT_OF_RANGE, text, f"has more than {self._precision} digits at scale {self._scale}")
-        return unscaled
+        return -unscaled if match[1] else unscaled
+
+
+def decimal_memo(schema: Mapping[str, Any]) -> DecimalMemo:
+    """The memo of an Avro decimal type. Ours say `"signed": true` where a number may be negative, which few are."""
+    return DecimalMemo(schema["precision"], schema.get("scale", 0), signed=schema.get("signed", False))
 
 
 def encode_unscaled(unscaled: int) -> bytes:

@@ -36,6 +36,7 @@ class SchemaSource(StrEnum):
     REGISTRY = "registry"
     PINNED = "pinned"  # the copy on the disk, because the registry did not answer
     NONE = "none"  # not known yet
+    UNNEEDED = "unneeded"  # nothing is written in Avro
 
 
 class HealthInputs(Struct, frozen=True, kw_only=True):
@@ -133,7 +134,7 @@ def _degraded_reasons(inputs: HealthInputs) -> Iterator[str]:
     if inputs.schema_source is SchemaSource.PINNED:
         yield "schema ids come from the copy on disk, the registry did not answer at the start"
     if inputs.unknown_symbols:
-        yield f"the exchange does not know {', '.join(inputs.unknown_symbols)}"
+        yield f"the exchange does not know {_named(inputs.unknown_symbols)}"
     if inputs.refused_streams:
         yield f"the exchange refuses to subscribe {_named(inputs.refused_streams)}"
     if inputs.streams_never_heard:

@@ -7,12 +7,13 @@ Avro string. It has the form `<exchange>.<market>.<stream>.<symbol>.<exchange id
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
 
 from k2.ingestion.core.avro import FRAME_BYTES
 
 LONGEST_IDENTITY = 256  # bytes; ours stay under 80
 _PARTS = 5
+_DIGEST_DIGITS = 32
 _LENGTH_BYTES = 2  # a zigzag varint of two bytes reaches 8191, which is beyond LONGEST_IDENTITY
 
 
@@ -30,14 +31,9 @@ def message_identity(value: bytes | None) -> str | None:
     return text if _is_identity(text) else None
 
 
-def foreign_identity(identities: Iterable[str], expected_prefix: str) -> str | None:
-    """The first identity that does not begin with the prefix, for example `binance.spot.aggTrade.`; None where all do."""
-    return next((identity for identity in identities if not identity.startswith(expected_prefix)), None)
-
-
-def stream_prefix(identity: str) -> str:
-    """The part of a `message_id` that all of a market's stream share: `binance.spot.aggTrade.`"""
-    return ".".join(identity.split(".")[:3]) + "."
+def record_name(value: bytes) -> str:
+    """What a record is recognised by in its topic: its `message_id`, or where it has none the first 128 bits of its SHA-256."""
+    return message_identity(value) or f"sha256:{hashlib.sha256(value).hexdigest()[:_DIGEST_DIGITS]}"
 
 
 def _string_length(value: bytes) -> tuple[int, int]:

@@ -89,7 +89,7 @@ class _Line(Struct, frozen=True, kw_only=True):
     payload_encoding: Encoding
     payload_sha256: str
     received_at_us: Microseconds | None
-    key: str = ""
+    key: str | None = ""
     key_encoding: Encoding = "utf8"
     timestamp: Milliseconds | None = None
     headers: list[_Header] = []
@@ -140,7 +140,8 @@ def _record(line: _Line, payload: bytes) -> Record:
     if not line.topic:
         raise ValueError("a record without its topic")
     headers: Headers = [(header.name, _header_value(header.value)) for header in line.headers]
-    return Record(line.topic, _bytes(line.key, line.key_encoding), payload, line.timestamp, headers or None)
+    key = None if line.key is None else _bytes(line.key, line.key_encoding)
+    return Record(line.topic, key, payload, line.timestamp, headers or None)
 
 
 def _refuse_deep(value: object, levels: int = MAX_DEPTH + 1) -> None:

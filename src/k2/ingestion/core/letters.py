@@ -94,7 +94,7 @@ def _frame_fields(letter: DeadLetter) -> dict[str, Any]:
 
 def _record_fields(failed: FailedRecord) -> dict[str, Any]:
     record = failed.record
-    key, key_encoding = _as_text(record.key)
+    key, key_encoding = (None, "utf8") if record.key is None else _as_text(record.key)
     value = _base64(record.value)
     return {
         "topic": record.topic,

@@ -75,6 +75,9 @@ class IgnoreReason(StrEnum):
 
     DUPLICATE = "duplicate"
     NOT_A_TRADE = "not_a_trade"
+    OPEN_CANDLE = "open_candle"  # only closed ones were asked for
+    EMPTY = "empty"  # an array without elements
+    OTHER_MARKET = "other_market"  # all-market streams of futures carry COIN-M contracts as well
 
 
 class ControlKind(StrEnum):
@@ -92,7 +95,7 @@ class Record(Struct, gc=False):
     """One record for Kafka, ready to be produced."""
 
     topic: str
-    key: bytes
+    key: bytes | None
     value: bytes
     timestamp_ms: int
     headers: Headers | None = None
@@ -108,12 +111,13 @@ class GapOpened(Struct, gc=False):
 
 
 class GapFilled(Struct, gc=False):
-    """An id inside an open gap arrived late; `remaining` ids of that gap are still missing."""
+    """`ids` ids of an open gap, the last of them `filled_id`, arrived late; `remaining` of that gap are still missing."""
 
     stream: str
     symbol: str
     filled_id: int
     remaining: int
+    ids: int = 1
 
 
 class GapForgotten(Struct, gc=False):

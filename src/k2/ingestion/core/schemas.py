@@ -24,7 +24,7 @@ COMPLEX = NAMED | {"array", "map"}
 
 # Avro's Parsing Canonical Form keeps these; what the second line adds changes what a reader gets from the same bytes.
 _PARSING_KEYS = ("name", "type", "fields", "symbols", "items", "values", "size")
-_CANONICAL_KEYS = (*_PARSING_KEYS, "logicalType", "precision", "scale", "default", "aliases")
+_CANONICAL_KEYS = (*_PARSING_KEYS, "logicalType", "precision", "scale", "signed", "default", "aliases")
 
 MAX_PRECISION = 38  # digits that Spark, Iceberg and PostgreSQL hold alike
 

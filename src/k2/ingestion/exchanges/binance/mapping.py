@@ -13,6 +13,8 @@ from typing import Any
 from msgspec import UNSET, UnsetType
 
 from k2.ingestion.core.avro import Encoder, MapShape
+from k2.ingestion.core.outcome import IgnoreReason
+from k2.ingestion.core.rows import Writer
 from k2.ingestion.exchanges.binance.events import FuturesAggTrade, FuturesTrade, Trade
 
 VENUE_PREFIX = b"BINANCE-"
@@ -24,43 +26,44 @@ def vendor_shape(event_type: str, optional: tuple[str, ...]) -> MapShape:
     return MapShape(required=_TRADE_KEYS, optional=optional, constants=(("event_type", event_type),))
 
 
-def constant_fields(symbol: str, asset_class: str, currency: str) -> dict[str, Any]:
-    """The fields of TradeV2 that are the same for every trade of a symbol."""
-    return {
-        "symbol": symbol,
-        "exchange": "BINANCE",
-        "asset_class": asset_class,
-        "currency": currency,
-        "trade_conditions": [],
-        "platform_sequence": None,
-    }
+CONSTANTS: Mapping[str, Any] = {"trade_conditions": [], "platform_sequence": None}
 
 
-def spot_trade(encode: Encoder, id_prefix: bytes, event: Trade, received_at_us: int) -> bytes:
-    """The value of a trade's record, and of an aggregate's: one trade is its own first and last."""
-    number = b"%d" % event.exchange_id
-    return encode(
-        id_prefix + number,
-        VENUE_PREFIX + number,
-        event.traded_at_ms * 1000,
-        event.price,
-        event.quantity,
-        # `m` says that the buyer was resting in the book, so it was the seller who crossed the spread.
-        "SELL" if event.buyer_is_maker else "BUY",
-        event.exchange_id,
-        received_at_us,
-        b"%d" % event.event_time_ms,
-        b"%d" % event.first_trade_id,
-        b"%d" % event.last_trade_id,
-    )
+def spot_trade(encode: Encoder, id_prefix: bytes) -> Writer:
+    """Writes a trade's record, and an aggregate's: one trade is its own first and last."""
+
+    def write(event: Trade, received_at_us: int, _frame: bytes) -> bytes:
+        number = b"%d" % event.exchange_id
+        return encode(
+            id_prefix + number,
+            VENUE_PREFIX + number,
+            event.occurred_at_ms * 1000,
+            event.price,
+            event.quantity,
+            # `m` says that the buyer was resting in the book, so it was the seller who crossed the spread.
+            "SELL" if event.buyer_is_maker else "BUY",
+            event.exchange_id,
+            received_at_us,
+            b"%d" % event.event_time_ms,
+            b"%d" % event.first_trade_id,
+            b"%d" % event.last_trade_id,
+        )
+
+    return write
 
 
-def futures_agg_trade(encode: Encoder, id_prefix: bytes, event: FuturesAggTrade, received_at_us: int) -> bytes:
-    return spot_trade(_with_extras(encode, event.normal_quantity, event.symbol_type), id_prefix, event, received_at_us)
+def futures_agg_trade(encode: Encoder, id_prefix: bytes) -> Writer:
+    def write(event: FuturesAggTrade, received_at_us: int, frame: bytes) -> bytes:
+        return spot_trade(_with_extras(encode, event.normal_quantity, event.symbol_type), id_prefix)(event, received_at_us, frame)
+
+    return write
 
 
-def futures_trade(encode: Encoder, id_prefix: bytes, event: FuturesTrade, received_at_us: int) -> bytes:
-    return spot_trade(_with_extras(encode, event.execution, event.symbol_type), id_prefix, event, received_at_us)
+def futures_trade(encode: Encoder, id_prefix: bytes) -> Writer:
+    def write(event: FuturesTrade, received_at_us: int, frame: bytes) -> bytes:
+        return spot_trade(_with_extras(encode, event.execution, event.symbol_type), id_prefix)(event, received_at_us, frame)
+
+    return write
 
 
 def _with_extras(encode: Encoder, text: str | UnsetType, symbol_type: int | UnsetType) -> Encoder:
@@ -68,9 +71,9 @@ def _with_extras(encode: Encoder, text: str | UnsetType, symbol_type: int | Unse
     return lambda *fields: encode(*fields, *extras)
 
 
-def is_no_trade(event: FuturesTrade) -> bool:
+def no_trade(event: FuturesTrade) -> IgnoreReason | None:
     """The futures trade stream sends frames that are no trade, with price and quantity 0."""
-    return event.execution == "NA"
+    return IgnoreReason.NOT_A_TRADE if event.execution == "NA" else None
 
 
 def original_message(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,7 +92,7 @@ def original_message(record: Mapping[str, Any]) -> dict[str, Any]:
         "T": record["timestamp"] // 1000,
         "m": record["side"] == "SELL",
     }
-    if event["e"] == "trade":
+    if event["e"] in ("trade", "blockTrade"):
         return event | {"t": record["source_sequence"]} | _extras(vendor)
     ids = {"a": record["source_sequence"], "f": int(vendor.get("first_trade_id", -1)), "l": int(vendor.get("last_trade_id", -1))}
     return event | ids | _extras(vendor)

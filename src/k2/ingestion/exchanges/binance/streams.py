@@ -1,120 +1,180 @@
 """
-The stream table: one row for each kind of stream that we carry.
+The rows of the routing table, built from streams and from where their records go.
 
-A kind says everything that differs from the others: its wire type, mapping, schema, what its records have in common, and which
-events of it are none. Adding a stream is adding a row, a wire type and a mapping.
+An output is a topic together with how a value is made for it: in Avro under a schema's id, in a named JSON layout, or the frame
+as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 
-from k2.ingestion.core.avro import MapShape, Schema, frame_prefix
+from k2.ingestion.core.array_rows import ArrayRow
+from k2.ingestion.core.avro import frame_prefix
 from k2.ingestion.core.avro_fallback import best_encoder
-from k2.ingestion.core.pipeline import StreamRow
-from k2.ingestion.core.sequence import ContiguousSequence
+from k2.ingestion.core.avro_values import Schema
+from k2.ingestion.core.rows import ALL_SYMBOLS, Destination, RawRow, Row, StreamRow, Writer, frame_digest
+from k2.ingestion.core.sequence import Sequence as Numbering
 from k2.ingestion.core.wire import WireDecoder
-from k2.ingestion.exchanges.binance import mapping
-from k2.ingestion.exchanges.binance.events import FuturesAggTrade, FuturesTrade, SpotAggTrade, SpotTrade
+from k2.ingestion.exchanges.binance.kinds import ASSET_CLASSES, StreamKind
+from k2.ingestion.exchanges.binance.names import Stream, stream_name, stream_of
+
+VENUE = "BINANCE"
 
 
-class StreamKind(Struct, frozen=True):
-    """One kind of stream. `stream` is the exchange's name for it, behind the `@`."""
+class Subject(Struct, frozen=True):
+    """Whose records are written: the stream's market, kind and spec, the symbol, and the currency of its prices."""
 
     market: str
-    stream: str
-    event_type: type[Struct]
-    to_value: Callable[..., bytes]
-    asset_class: str
-    vendor_data: MapShape
-    is_no_event: Callable[[Any], bool] | None = None
-    schema_name: str = "trade_v2"
+    spec: str
+    symbol: str
+    currency: str
+    kind: StreamKind | None = None
 
 
-KINDS = {
-    (kind.market, kind.stream): kind
-    for kind in (
-        StreamKind(
-            "spot", "aggTrade", SpotAggTrade, mapping.spot_trade, "crypto",
-            mapping.vendor_shape("aggTrade", ()),
-        ),
-        StreamKind(
-            "spot", "trade", SpotTrade, mapping.spot_trade, "crypto",
-            mapping.vendor_shape("trade", ()),
-        ),
-        StreamKind(
-            "usdm", "aggTrade", FuturesAggTrade, mapping.futures_agg_trade, "futures",
-            mapping.vendor_shape("aggTrade", ("nq", "st")),
-        ),
-        StreamKind(
-            "usdm", "trade", FuturesTrade, mapping.futures_trade, "futures",
-            mapping.vendor_shape("trade", ("X", "st")), is_no_event=mapping.is_no_trade,
-        ),
-    )
-}  # fmt: skip
+class Output(Struct, frozen=True):
+    """A topic that takes a stream's records. `keyed` by their symbol, or not at all."""
+
+    topic: str
+    writer: Callable[[Subject], Writer]
+    keyed: bool = True
+    decodes: bool = True  # False where frames are taken as they are
 
 
-def identity_prefix(market: str, stream: str) -> str:
-    """How every message_id of a topic begins: one topic carries one market and one stream."""
-    return f"binance.{market}.{stream}."
+def identity_prefix(market: str, spec: str) -> str:
+    """How the message_id of every record of a market's stream begins."""
+    return f"binance.{market}.{spec}."
 
 
-def stream_name(symbol: str, stream: str) -> str:
-    """The exchange's name of a symbol's stream. Unicode symbols exist."""
-    return f"{symbol.lower()}@{stream}"
+def avro_output(topic: str, schema: Schema, schema_id: int, *, keyed: bool = True) -> Output:
+    """Records in the kind's own mapping, under this schema."""
+
+    def writer(subject: Subject) -> Writer:
+        kind = subject.kind
+        assert kind is not None  # noqa: S101 - for the type checker: who decodes knows the kind
+        encode = best_encoder(
+            schema,
+            prefix=frame_prefix(schema_id),
+            constants={**_constants(subject), **kind.constants(subject.spec)},
+            maps={} if kind.vendor_data is None else {"vendor_data": kind.vendor_data},
+        )
+        return kind.writer(encode, _identity(subject, subject.spec))
+
+    return Output(topic, writer, keyed=keyed)
 
 
-def build_rows(
-    kind: StreamKind,
-    symbols: Iterable[str],
-    quote_asset: Callable[[str], str],
-    topic: str,
-    schema: Schema,
-    schema_id: int,
-    *,
-    sequence: Callable[[str, str], ContiguousSequence] = ContiguousSequence,
-) -> dict[bytes, StreamRow]:
+def raw_output(topic: str, schema: Schema, schema_id: int, *, keyed: bool = True) -> Output:
+    """The frame as it came, under the schema of captured frames."""
+
+    def writer(subject: Subject) -> Writer:
+        name = subject.spec if subject.symbol == ALL_SYMBOLS else stream_name(subject.symbol, subject.spec)
+        encode = best_encoder(schema, prefix=frame_prefix(schema_id), constants={**_constants(subject), "stream": name})
+        identity = _identity(subject, "raw")
+
+        def write(_event: object, received_at_us: int, frame: bytes) -> bytes:
+            return encode(identity + frame_digest(frame).encode(), frame, received_at_us)
+
+        return write
+
+    return Output(topic, writer, keyed=keyed, decodes=False)
+
+
+def _constants(subject: Subject) -> Mapping[str, Any]:
+    return {
+        "symbol": subject.symbol,
+        "exchange": VENUE,
+        "asset_class": ASSET_CLASSES[subject.market],
+        "currency": subject.currency,
+    }
+
+
+def _identity(subject: Subject, spec: str) -> bytes:
+    return f"{identity_prefix(subject.market, spec)}{subject.symbol}.".encode()
+
+
+class RowBuilder:
     """
-    The rows of the routing table for these symbols, by the stream's name as it stands in a frame.
+    Builds rows. Streams of one kind share their decoder, so that a field that is new is noticed once.
 
     Args:
-        sequence: Makes what watches over a symbol's numbering, from the stream's kind and the symbol.
+        quote_asset: The currency of a symbol's prices.
+        updates: Whether candles that are not closed yet are wanted as well.
+        sequence: Makes what watches over a symbol's numbering, where it is not what the kind says.
     """
-    wire = WireDecoder(kind.stream, kind.event_type)
-    rows = (
-        _row(kind, wire, symbol, quote_asset(symbol), topic, schema, schema_id, sequence(kind.stream, symbol))
-        for symbol in symbols
-    )
-    return {row.stream.encode(): row for row in rows}
+
+    def __init__(
+        self,
+        market: str,
+        quote_asset: Callable[[str], str],
+        *,
+        updates: bool = False,
+        sequence: Callable[[str, str], Numbering] | None = None,
+    ) -> None:
+        self._market, self._quote_asset, self._updates, self._sequence = market, quote_asset, updates, sequence
+        self._decoders: dict[type[Struct], WireDecoder] = {}
+
+    def table(self, streams: Iterable[Stream], outputs: Callable[[Stream], Sequence[Output]]) -> dict[bytes, Row]:
+        """The routing table: a row for each stream, by its name as it stands in a frame."""
+        return {stream.name.encode(): self.row(stream, outputs(stream)) for stream in streams}
+
+    def row(self, stream: Stream, outputs: Sequence[Output]) -> Row:
+        """The row of one stream, whose records go to all these outputs."""
+        kind = stream.kind
+        if kind is None or not any(output.decodes for output in outputs):
+            return self._raw_row(stream, [output for output in outputs if not output.decodes])
+        if self._updates and kind.updates is not None:
+            kind = kind.updates
+        if stream.is_all_market:
+            return self._array_row(stream, kind, outputs)
+        return self._stream_row(stream, kind, stream.symbol, outputs)
+
+    def _raw_row(self, stream: Stream, outputs: Sequence[Output]) -> RawRow:
+        # Of a stream that we do not know it is not known either whether it should speak.
+        sparse = stream.kind is None or stream.kind.sparse
+        return RawRow(stream.name, stream.symbol, [self._capture(stream, output) for output in outputs], sparse=sparse)
+
+    def _capture(self, stream: Stream, output: Output) -> Destination:
+        return self._destination(output, stream.name if stream.is_all_market else stream.spec, stream.symbol, None)
+
+    def _array_row(self, stream: Stream, kind: StreamKind, outputs: Sequence[Output]) -> ArrayRow:
+        decoding = [output for output in outputs if output.decodes]
+        captures = [self._capture(stream, output) for output in outputs if not output.decodes]
+        return ArrayRow(
+            stream.name,
+            decoding[0].topic,
+            lambda symbol: self._stream_row(stream, kind, symbol, decoding),
+            captures=captures,
+            sparse=kind.sparse,
+        )
+
+    def _stream_row(self, stream: Stream, kind: StreamKind, symbol: str, outputs: Sequence[Output]) -> StreamRow:
+        return StreamRow(
+            stream=stream.name,
+            symbol=symbol,
+            wire=self._decoder(kind),
+            destinations=[self._destination(output, stream.spec, symbol, kind) for output in outputs],
+            sequence=(self._sequence or kind.numbering)(stream.spec, symbol),
+            skip=kind.skip,
+            sparse=kind.sparse,
+        )
+
+    def _destination(self, output: Output, spec: str, symbol: str, kind: StreamKind | None) -> Destination:
+        currency = "" if symbol == ALL_SYMBOLS else self._quote_asset(symbol)
+        write = output.writer(Subject(self._market, spec, symbol, currency, kind))
+        return Destination(output.topic, symbol.encode() if output.keyed else None, write)
+
+    def _decoder(self, kind: StreamKind) -> WireDecoder:
+        if kind.event_type not in self._decoders:
+            self._decoders[kind.event_type] = WireDecoder(kind.name, kind.event_type)
+        return self._decoders[kind.event_type]
 
 
-def _row(
-    kind: StreamKind,
-    wire: WireDecoder,
-    symbol: str,
-    currency: str,
-    topic: str,
-    schema: Schema,
-    schema_id: int,
-    sequence: ContiguousSequence,
-) -> StreamRow:
-    encode = best_encoder(
-        schema,
-        prefix=frame_prefix(schema_id),
-        constants=mapping.constant_fields(symbol, kind.asset_class, currency),
-        maps={"vendor_data": kind.vendor_data},
-    )
-    return StreamRow(
-        stream=stream_name(symbol, kind.stream),
-        symbol=symbol,
-        topic=topic,
-        id_prefix=f"{identity_prefix(kind.market, kind.stream)}{symbol}.".encode(),
-        wire=wire,
-        encode=encode,
-        to_value=kind.to_value,
-        sequence=sequence,
-        is_no_event=kind.is_no_event,
-    )
+def rows_of(
+    market: str, spec: str, symbols: Iterable[str], quote_asset: Callable[[str], str], output: Output
+) -> dict[bytes, Row]:
+    """The routing table for one spec of these symbols and one topic."""
+    streams = [stream_of(market, stream_name(symbol, spec)) for symbol in symbols]
+    return RowBuilder(market, quote_asset).table(streams, lambda _: [output])

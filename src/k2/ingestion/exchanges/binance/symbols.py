@@ -18,6 +18,9 @@ _QUOTE_ASSETS = frozenset(_DOLLARS + _MORE_DOLLARS + _MONEY + _MORE_MONEY + _MON
 _LONGEST_FIRST = tuple(sorted(_QUOTE_ASSETS, key=lambda asset: (-len(asset), asset)))
 
 
+TRADING = "TRADING"
+
+
 class SymbolInfo(Struct, frozen=True):
     """A symbol as the exchange describes it. `status` is its word, "TRADING" for a live one, or empty."""
 
@@ -66,6 +69,12 @@ def parse_exchange_info(document: bytes) -> dict[str, SymbolInfo]:
 def unknown_symbols(wanted: Iterable[str], known: Mapping[str, SymbolInfo]) -> list[str]:
     """The symbols that the exchange does not list, in the order asked for."""
     return [symbol for symbol in wanted if symbol.upper() not in known]
+
+
+def trading_in(quote_assets: Iterable[str], known: Iterable[SymbolInfo]) -> list[str]:
+    """The symbols that trade now and are priced in one of these assets, sorted."""
+    wanted = frozenset(quote_assets)
+    return sorted(info.symbol for info in known if info.quote_asset in wanted and info.status == TRADING)
 
 
 def _parse_symbol(raw: msgspec.Raw) -> SymbolInfo | None:

@@ -1,0 +1,49 @@
+"""New settings under a running client: what can be had at once, and what needs a restart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from k2.ingestion.settings import Settings, load_settings
+from k2.ingestion.switching import fixed_differences, with_live_values
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RUNNING = ("--symbols", "BTCUSDT", "--streams", "aggTrade", "kline_1m")
+
+
+def settings(*words: str) -> Settings:
+    return load_settings(words, {"HOME": "/home/somebody"})
+
+
+@pytest.mark.parametrize(
+    ("words", "differences"),
+    [
+        (RUNNING, []),
+        (("--symbols", "ETHUSDT", "SOLUSDT", "--streams", "aggTrade", "kline_1m"), []),
+        (("--symbols", "BTCUSDT", "--streams", "aggTrade", "kline_1m", "kline_5m"), []),
+        (("--symbols", "BTCUSDT", "--streams", "aggTrade"), []),
+        ((*RUNNING, "bookTicker"), ["topic market.crypto.quotes.binance"]),
+        ((*RUNNING, "--raw-streams", "trade"), ["topic market.crypto.raw.binance"]),
+        ((*RUNNING, "--http-port", "9000", "--log-level", "DEBUG"), ["--http-port", "--log-level"]),
+        (
+            (*RUNNING, "--partitions", "3"),
+            ["--partitions", "topic market.crypto.trades.binance", "topic market.crypto.klines.binance"],
+        ),
+    ],
+    ids=" ".join,
+)
+def test_what_needs_a_restart_is_named(words: Sequence[str], differences: list[str]) -> None:
+    """Symbols and streams whose topics are written already do not; everything else does, a new topic among it."""
+    assert fixed_differences(settings(*RUNNING), settings(*words)) == differences
+
+
+def test_what_can_be_had_is_taken_over() -> None:
+    """The rest of the new settings stays out: what runs is what was started."""
+    wanted = settings("--symbols", "ETHUSDT", "--streams", "kline_5m", "bookTicker", "--http-port", "9000")
+    found = with_live_values(settings(*RUNNING), wanted)
+    assert (found.feed.symbols, found.feed.streams, found.http.port) == (("ETHUSDT",), ("kline_5m",), 8001)
+    assert [(plan.name, plan.streams) for plan in found.topics] == [("market.crypto.klines.binance", ("kline_5m",))]
