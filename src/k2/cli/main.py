@@ -39,6 +39,7 @@ COMMANDS = {
     "dlq": Command("k2.cli.dlq", "look into the dead letters, and replay them"),
     "doctor": Command("k2.cli.doctor", "find what is wrong, before and after it breaks"),
     "exchange": Command("k2.cli.exchange", "simulate the exchange on this machine"),
+    "record": Command("k2.cli.record", "record the exchange's frames into a file"),
     "schemas": Command("k2.cli.schemas", "show the schemas, register them, check their compatibility"),
     "tail": Command("k2.cli.tail", "decode a topic to a table or to JSON lines"),
     "top": Command("k2.cli.top", "watch a running client"),
