@@ -99,7 +99,7 @@ class Assembly:
         self.states: list[BoxState] = []
         self.box = DeadLetterBox(self.journal, on_change=self.states.append, limits=limits)
         self.box.start()
-        self.desk = make_desk(self.box, self.happenings)
+        self.desk = make_desk(self.box, self.happenings, topic=topic)
         self.supervisor = Supervisor(self.happenings, self.desk, self.stop)
         self.sink = KafkaSink(product_config(bootstrap, **properties), self.supervisor, LOGGER)
         self.turns: list[Callable[[], None]] = []

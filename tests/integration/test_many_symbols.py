@@ -101,9 +101,12 @@ def test_listings_and_delistings_are_followed(rig: Rig) -> None:
 
 
 def test_without_the_exchanges_list_nothing_can_be_followed(rig: Rig) -> None:
-    """Where REST is off and no list was ever kept, the client waits until the start-up timeout and ends with one line."""
+    """Where REST is off and no list was ever kept it cannot work; where REST is away it is waited for until the timeout."""
     exchange = rig.exchange(generated(200))
-    client = rig.client(exchange.ws_url, "--startup-timeout", 1, symbols=("ALL:USDT",))
-    assert client.wait() == 69
-    assert "ALL:USDT" in client.stderr
-    assert "--rest-url" in client.stderr
+    without, away = (
+        rig.client(exchange.ws_url, "--startup-timeout", 1, *words, symbols=("ALL:USDT",), home=words[0] if words else "off")
+        for words in ((), ("--rest-url", "http://127.0.0.1:1"))
+    )
+    assert (without.wait(), away.wait()) == (2, 69)
+    assert "--rest-url" in without.stderr
+    assert "ALL:USDT" in away.stderr

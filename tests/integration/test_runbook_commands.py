@@ -265,7 +265,7 @@ def test_a_text_in_the_topic_harms_nobody(stack: Stack) -> None:
     stack.streaming()
     assert stack.run(TEXT_INTO_THE_TOPIC).returncode == 0
     stack.streaming()
-    tail = stack.run("k2 tail market.crypto.trades.binance -n 2000 --json | jq -c 'select(.error) | .error'")
+    tail = stack.run("k2 tail market.crypto.trades.binance -n 2000 --json | jq -c 'select(.schema_id == null) | .value'")
     assert tail.stdout.strip()
 
 

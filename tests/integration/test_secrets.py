@@ -215,7 +215,10 @@ def test_help_shows_no_value(surroundings: Surroundings, name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in {"demo", "exchange"}])
 def test_a_password_on_the_command_line_is_refused_without_repeating_it(surroundings: Surroundings, name: str, flag: str) -> None:
     """There is no such flag; the complaint names it, and not what came behind it."""
-    words = {"audit": "audit t --against f", "dlq": "dlq replay", "tail": "tail t", "schemas": "schemas show"}.get(name, name)
+    words = {
+        "audit": "audit t --against f", "dlq": "dlq replay", "tail": "tail t", "schemas": "schemas show",
+        "record": "record --output f", "topics": "topics check",
+    }.get(name, name)  # fmt: skip
     process = surroundings.run(f"{words} {flag} {PASSWORD}", {})
     assert process.wait() == CONFIGURATION, process.output
     assert flag in process.stderr

@@ -205,6 +205,20 @@ class TestWaiting:
         assert part in line
         assert address in line
 
+    def test_an_exchange_that_stays_away_is_given_up_where_told_to(self, rig: Rig) -> None:
+        """After `--give-up-after` failures in a row the client ends with 69, and what it had is in the topic."""
+        exchange = rig.exchange(generated(200))
+        often = ("--reconnect-delay-min", 0.1, "--reconnect-delay-max", 0.2)
+        client = rig.client(exchange.ws_url, "--give-up-after", 3, *often)
+        client.wait_for_produced(50)
+        exchange.inject(Refuse(status=503), Close())
+        line = last_words(client, UNAVAILABLE)
+        assert "gave up after 3 failures in a row" in line
+        assert exchange.ws_url in line
+        sheet = client.balance_sheet
+        assert sheet["balanced"]
+        assert sheet["delivered"] == sheet["published"] == len(rig.records())
+
     def test_a_stop_while_waiting_is_obeyed(self, rig: Rig) -> None:
         """SIGTERM ends a client that still waits for its parts, in good order."""
         client = rig.client(rig.exchange(generated(10)).ws_url, "--kafka-bootstrap", nowhere())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,15 @@ def test_the_status_page_travels_inside_the_wheel(installed: Path) -> None:
     program = "from k2.ingestion.adapters.status_page import load_status_page; print(load_status_page().body.decode(), end='')"
     page = REPOSITORY / "src" / "k2" / "ingestion" / "adapters" / "status_page.html"
     assert run_installed(installed, "-c", program).stdout == page.read_text(encoding="utf-8")
+
+
+def test_profiles_travel_inside_the_wheel(installed: Path) -> None:
+    """Each profile of the repository is known by its name."""
+    names = {path.stem for path in (REPOSITORY / "profiles").glob("*.yaml")}
+    for name in names:
+        shown = run_installed(installed, "-m", "k2.ingestion.binance_client", "--profile", name, "--print-config").stdout
+        assert re.search(rf"^--profile +{name} ", shown, re.MULTILINE)
+    assert {"trades", "candles", "envelopes", "events", "futures"} <= names
 
 
 def test_command_k2_is_installed(installed: Path) -> None:

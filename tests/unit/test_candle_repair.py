@@ -15,7 +15,7 @@ from k2.ingestion.candle_repair import CandleRepair
 from k2.ingestion.core.outcome import GapOpened
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 AWAY = RestError(RestFailure.REFUSED, "nobody there")
 
@@ -49,7 +49,7 @@ class ListedRest:
         return answer if isinstance(answer, bytes) else json.dumps([row(number) for number in answer]).encode()
 
 
-async def repaired(rest: ListedRest, *gaps: GapOpened, wanted: int) -> list[int]:
+async def repaired(rest: ListedRest, *gaps: GapOpened, wanted: int, wants: Callable[[str], bool] = lambda _: True) -> list[int]:
     """The numbers of the candles that were handed on, until so many were."""
     numbers: list[int] = []
     enough = asyncio.Event()
@@ -59,14 +59,14 @@ async def repaired(rest: ListedRest, *gaps: GapOpened, wanted: int) -> list[int]
         if len(numbers) >= wanted:
             enough.set()
 
-    repair = CandleRepair(lambda: rest, publish)  # type: ignore[arg-type,return-value]  # a list in its place
+    repair = CandleRepair(lambda: rest, publish, wants)  # type: ignore[arg-type,return-value]  # a list in its place
     for gap in gaps:
         repair.gap_opened(gap)
     running = asyncio.create_task(repair.run())
     if wanted:
         await asyncio.wait_for(enough.wait(), 10)
     else:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.05)
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
@@ -103,3 +103,26 @@ async def test_holes_of_other_streams_are_left_alone() -> None:
     rest = ListedRest([1])
     assert await repaired(rest, gap(1, 1, "aggTrade"), wanted=0) == []
     assert rest.asked == []
+
+
+async def test_a_hole_that_cannot_be_filled_holds_nobody_up() -> None:
+    """Each waits its own time, and one that REST has answered several times without the candle is given up."""
+    rest = ListedRest([], [], [], [], [], [8])
+    assert await repaired(rest, gap(7, 7), wanted=0) == []
+    assert len(rest.asked) == candle_repair.MOST_ANSWERS
+    assert await repaired(ListedRest(AWAY, [8], [8]), gap(7, 7), gap(8, 8), wanted=1) == [8]
+
+
+async def test_streams_that_are_let_go_are_not_asked_for() -> None:
+    """Nobody wants their candles any more."""
+    rest = ListedRest([7])
+    assert await repaired(rest, gap(7, 7), wanted=0, wants=lambda name: name != "btcusdt@kline_1m") == []
+    assert rest.asked == []
+
+
+async def test_holes_beyond_all_reason_stay_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many candles a gap says are missing, what waits is bounded."""
+    monkeypatch.setattr(candle_repair, "MOST_HOLES", 3)
+    rest = ListedRest([1])
+    assert await repaired(rest, gap(1, 10**12), wanted=1) == [1]
+    assert len(rest.asked) <= 3 * candle_repair.MOST_ANSWERS

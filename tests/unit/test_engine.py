@@ -82,6 +82,8 @@ class Script:
         self.times_us.append(received_at_us)
         return self.outcomes[frame]
 
+    process_history = process
+
 
 def record(name: str) -> Record:
     return Record("trades", b"BTCUSDT", name.encode(), NOW_MS)

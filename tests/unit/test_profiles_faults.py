@@ -135,7 +135,7 @@ WRONG = [
     ),
     (
         HEAD + "options: {streams: [aggTrade, trade]}\n",
-        ["3: options.streams: topic market.crypto.trades.binance cannot carry both "],
+        ["3: options.streams: topic market.crypto.trades.binance would hold the same twice, "],
     ),
     (
         HEAD + "options: {http-port: x}\ntopics: 1\nnone: 1\n",

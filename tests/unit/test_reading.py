@@ -130,6 +130,19 @@ def test_a_record_has_fields_or_a_reason(
     assert decoded == Decoded(record, *expected)
 
 
+NO_RECORD = (b'{"e": ', b"[1]", b"{\xff}", b"")
+
+
+@pytest.mark.parametrize(
+    ("value", "fields"), [(b'{"e": "trade", "p": "1.5"}', {"e": "trade", "p": "1.5"}), *((value, None) for value in NO_RECORD)]
+)
+def test_json_is_a_record_where_it_may_be(value: bytes, fields: Fields | None) -> None:
+    """An object needs no registry; whatever else it is stays undecodable, and so does an object where only Avro is wanted."""
+    patience, record = Waiting(60).patience, topic_record(value=value)
+    assert PatientDecoder(ListedDecoder(), patience, patience, takes_json=True).decode(record).fields == fields
+    assert PatientDecoder(ListedDecoder(), patience, patience).decode(record).fields is None
+
+
 def test_the_registry_has_another_patience_once_it_has_answered() -> None:
     """At the start it has the start-up time-out; a tool that follows waits for as long as it takes from then on."""
     at_start, later = Waiting(0), Waiting(math.inf)

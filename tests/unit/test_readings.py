@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ from k2.ingestion.adapters.disk import DirectoryWatch
 from k2.ingestion.core.backpressure import Flow
 from k2.ingestion.core.health import SchemaSource, evaluate
 from k2.ingestion.readings import Readings
+from k2.ingestion.service_metrics import NOTHING_YET, keep_logging, service_metrics
 from kit.ports import free_port
 
 if TYPE_CHECKING:
@@ -55,6 +57,26 @@ class TestBalance:
         counted = getattr(assembly, part)
         setattr(counted, counter, getattr(counted, counter) + 1)
         assert not assembly.readings.balance().balanced
+
+
+class TestServiceMetrics:
+    def test_the_few_numbers_are_those_of_the_sheet(self, assembly: Assembly) -> None:
+        """Events that came, those that were published, what waits for Kafka, and what went wrong."""
+        fill(assembly)
+        told = service_metrics(assembly.readings)
+        assert (told["messages_received"], told["messages_processed"], told["messages_buffered"]) == (5, 3, 3)
+        assert (told["messages_delivered"], told["messages_failed"], told["reconnect_count"]) == (0, 1, 0)
+        assert told.keys() == NOTHING_YET.keys()
+
+    async def test_they_are_logged_again_and_again(self, assembly: Assembly, capsys: pytest.CaptureFixture[str]) -> None:
+        """A line each so many seconds, with every number, for those who have only the log."""
+        fill(assembly)
+        logging = asyncio.create_task(keep_logging(assembly.readings, 0.02))
+        await asyncio.sleep(0.2)
+        logging.cancel()
+        lines = [line for line in capsys.readouterr().out.splitlines() if "service_metrics" in line]
+        assert len(lines) > 1
+        assert all("messages_received" in line and "messages_buffered" in line for line in lines)
 
 
 class TestHealth:

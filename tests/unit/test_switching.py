@@ -43,7 +43,17 @@ def test_what_needs_a_restart_is_named(words: Sequence[str], differences: list[s
 
 def test_what_can_be_had_is_taken_over() -> None:
     """The rest of the new settings stays out: what runs is what was started."""
-    wanted = settings("--symbols", "ETHUSDT", "--streams", "kline_5m", "bookTicker", "--http-port", "9000")
+    wanted = settings("--symbols", "ETHUSDT", "--streams", "kline_5m", "bookTicker", "--http-port", "9000", "--retention-ms", "5")
     found = with_live_values(settings(*RUNNING), wanted)
-    assert (found.feed.symbols, found.feed.streams, found.http.port) == (("ETHUSDT",), ("kline_5m",), 8001)
-    assert [(plan.name, plan.streams) for plan in found.topics] == [("market.crypto.klines.binance", ("kline_5m",))]
+    assert (found.feed.symbols, found.http.port) == (("ETHUSDT",), 8001)
+    assert [(plan.name, plan.streams, plan.retention_ms) for plan in found.topics] == [
+        ("market.crypto.trades.binance", ("aggTrade",), 604_800_000),
+        ("market.crypto.klines.binance", ("kline_5m",), 604_800_000),
+    ]
+
+
+def test_what_was_taken_back_is_as_it_was() -> None:
+    """An edit that needs a restart, and is undone, leaves nothing behind."""
+    started = settings(*RUNNING)
+    assert with_live_values(started, settings(*RUNNING, "--retention-ms", "5")) == started
+    assert with_live_values(started, settings(*RUNNING)) == started

@@ -51,7 +51,7 @@ def test_a_topic_takes_what_its_patterns_name() -> None:
     plan = TopicPlan(name="t", streams=("kline_*", "btcusdt@trade"))
     names = ("btcusdt@kline_1m", "ethusdt@kline_1M@+08:00", "btcusdt@trade", "ethusdt@trade", "btcusdt@aggTrade")
     assert [plan.takes(stream_of("spot", name)) for name in names] == [True, True, True, False, False]
-    assert planned_specs(("kline_1m", "ethusdt@trade", "btcusdt@trade"), plan) == ["kline_1m", "trade"]
+    assert planned_specs([stream_of("spot", name) for name in names], plan) == ["kline_1m", "kline_1M@+08:00", "trade"]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_topic_takes_what_its_patterns_name() -> None:
 def test_one_market_and_one_sort_belong_into_a_topic(identity: str, wishes: tuple[str, ...], market: str, is_ours: bool) -> None:
     """Of trades one stream only: aggregates and single trades tell of the same trades twice."""
     [plan] = plans(*wishes, market=market)
-    assert belongs(identity, market, plan, planned_specs(wishes, plan)) is is_ours
+    assert belongs(identity, market, plan, planned_specs(streams_of(*wishes, market=market), plan)) is is_ours
 
 
 def test_captured_frames_belong_together() -> None:
@@ -82,28 +82,44 @@ def test_captured_frames_belong_together() -> None:
     assert not belongs("binance.spot.trade.BTCUSDT.1", "spot", plan, ())
 
 
+def streams_of(*wishes: str, market: str = "spot") -> tuple[Stream, ...]:
+    return wanted_streams(market, wishes, SYMBOLS)
+
+
 @pytest.mark.parametrize(
-    ("wishes", "words"),
+    ("market", "wishes", "words"),
     [
-        (("aggTrade", "trade"), ("both aggTrade and trade",)),
-        (("miniTicker", "!miniTicker@arr"), ("!miniTicker@arr", "the same events as miniTicker")),
-        (("btcusdt@ticker_1h", "!ticker_1h@arr"), ("the same events as ticker_1h",)),
-        (("miniTicker", "!ticker_1h@arr"), ()),
-        (("aggTrade", "kline_1m", "kline_5m", "depth", "depth5"), ()),
+        ("spot", ("aggTrade", "trade"), ("aggTrade", "trade")),
+        ("spot", ("miniTicker", "!miniTicker@arr"), ("miniTicker", "!miniTicker@arr")),
+        ("spot", ("btcusdt@ticker_1h", "!ticker_1h@arr"), ("ticker_1h", "!ticker_1h@arr")),
+        ("spot", ("depth", "depth@100ms"), ("depth", "depth@100ms")),
+        ("spot", ("depth5@100ms", "depth5"), ("depth5", "depth5@100ms")),
+        ("usdm", ("!markPrice@arr", "!markPrice@arr@1s"), ("!markPrice@arr", "!markPrice@arr@1s")),
+        ("usdm", ("markPrice@1s", "!markPrice@arr"), ("markPrice@1s", "!markPrice@arr")),
+        ("usdm", ("bookTicker", "!bookTicker"), ("bookTicker", "!bookTicker")),
+        ("spot", ("miniTicker", "ticker", "!ticker_1h@arr", "ticker_4h"), ()),
+        ("spot", ("aggTrade", "kline_1m", "kline_5m", "kline_1m@+08:00", "depth", "depth5", "depth10"), ()),
     ],
     ids=str,
 )
-def test_what_would_be_told_twice_is_refused(wishes: tuple[str, ...], words: tuple[str, ...]) -> None:
-    """One line for each fault, which says what to do."""
-    found = clashes("spot", wishes, plans(*wishes))
+def test_what_would_be_told_twice_is_refused(market: str, wishes: tuple[str, ...], words: tuple[str, ...]) -> None:
+    """At another speed, of all symbols and of each, aggregated and one by one: one line, which names both."""
+    found = clashes(streams_of(*wishes, market=market), plans(*wishes, market=market))
     assert bool(found) == bool(words)
+    assert len(found) <= 1
     assert all(word in found[0] for word in words)
+
+
+def test_json_may_tell_of_both() -> None:
+    """Its records say which stream they are of, and the documents want it so."""
+    plan = TopicPlan(name="trades", streams=("aggTrade", "trade"), layout="event")
+    assert clashes(streams_of("aggTrade", "trade"), [plan]) == []
 
 
 def test_records_of_two_schemas_cannot_share_a_topic() -> None:
     """A subject has one schema."""
     plan = TopicPlan(name="all", streams=("*",), schema_name="trade_v2")
-    assert "several schemas" in clashes("spot", ("aggTrade", "kline_1m"), [plan])[0]
+    assert "several schemas" in clashes(streams_of("aggTrade", "kline_1m"), [plan])[0]
 
 
 def names_of(streams: tuple[Stream, ...]) -> set[str]:

@@ -76,9 +76,16 @@ def _events_for(reader: TopicReader, ranges: Ranges, recording: Recording, reque
 
 
 def _first_identity(reader: TopicReader, ranges: Ranges, silence_s: float) -> str | None:
-    """The first message_id of the topic; None where it has none."""
-    identities = (message_identity(record.value) for records in _content(reader, ranges, silence_s) for record in records)
-    return next((identity for identity in identities if identity is not None), None)
+    """The first message_id of the topic; None where it has none, and a refusal where it holds JSON instead."""
+    holds_json = False
+    for records in _content(reader, ranges, silence_s):
+        for record in records:
+            if (identity := message_identity(record.value)) is not None:
+                return identity
+            holds_json = holds_json or (record.value or b"").startswith(b"{")
+    if holds_json:
+        raise ConfigurationError(f"topic {reader.topic} holds JSON; an audit compares records of trades in Avro")
+    return None
 
 
 def _content(reader: TopicReader, ranges: Mapping[int, tuple[int, int]], silence_s: float) -> Iterator[list[TopicRecord]]:

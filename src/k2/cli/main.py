@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -51,7 +52,9 @@ class _Parser(argparse.ArgumentParser):
     """A parser, and those of its subcommands, whose complaint is one line of ours instead of argparse's page."""
 
     def error(self, message: str) -> NoReturn:
-        raise ConfigurationError(f"{message.removeprefix('argument ')} ({self.prog} --help tells more)")
+        # What was given in place of a choice is not repeated: it may be the password behind a flag that does not exist.
+        told = re.sub(r"invalid choice: .* \(choose from", "that is none of them (choose from", message, flags=re.DOTALL)
+        raise ConfigurationError(f"{told.removeprefix('argument ')} ({self.prog} --help tells more)")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -46,6 +46,7 @@ from k2.ingestion.adapters.topic_tail import last_identities
 from k2.ingestion.adapters.topics import TopicSpec
 from k2.ingestion.exchanges.binance.kinds import RAW_TOPIC
 from k2.ingestion.exchanges.binance.streams import identity_prefix
+from k2.ingestion.routing import foreseen_streams
 from k2.ingestion.settings import Settings
 from k2.ingestion.topic_plan import RAW, TopicPlan, belongs, planned_specs
 
@@ -174,7 +175,7 @@ async def check_content(context: Context, findings: Findings) -> Finding:
         if not plan.needs_schema:
             return skipped("JSON does not tell which stream it is of")
         tail = await asyncio.to_thread(read, settings.kafka.admin_config(), plan.name)
-        specs = planned_specs(settings.feed.streams, plan)
+        specs = planned_specs(foreseen_streams(settings), plan)
         foreign = next((identity for identity in tail.identities if not belongs(identity, market, plan, specs)), None)
         begins = [identity_prefix(market, spec).rstrip(".") for spec in ([RAW_TOPIC] if plan.layout == RAW else specs)]
         return judge_content(tail, foreign, some(begins), _wanted(settings, plan))

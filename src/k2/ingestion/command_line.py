@@ -187,5 +187,7 @@ def _unknown_flag(flag: str) -> str:
     if flag in SECRET_FLAGS:
         option = SECRET_FLAGS[flag]
         return f"{flag} does not exist, as the process list would show it: set {option.variable} or {option.file_variable}"
+    if flag in BY_FLAG:
+        return f"{flag} is an option of the client, and has no meaning here"
     close = get_close_matches(flag, BY_FLAG, n=1)
     return f"there is no option {flag}" + (f"; did you mean {close[0]}?" if close else " (--help lists all options)")

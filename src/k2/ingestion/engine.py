@@ -26,6 +26,7 @@ from k2.ingestion.core.outcome import (
     Notice,
     Outcome,
     Publish,
+    Record,
 )
 from k2.ingestion.core.pipeline import Pipeline
 from k2.ingestion.core.rows import BACKFILL_HEADERS
@@ -93,7 +94,7 @@ class Engine:
 
     def use(self, pipeline: Pipeline) -> None:
         """Process frames with this pipeline from now on."""
-        self._process = pipeline.process
+        self._process, self._process_history = pipeline.process, pipeline.process_history
 
     @property
     def ledger(self) -> EventLedger:
@@ -126,7 +127,7 @@ class Engine:
     def on_history(self, frame: bytes) -> None:
         """Take a frame that is made of what REST told of the past. Its records say so."""
         read = self._read or self._open_turn()
-        for outcome in self._process(frame, self._received_at_us):
+        for outcome in self._process_history(frame, self._received_at_us):
             if type(outcome) is Publish:
                 self.received += 1
                 self.published += 1
@@ -176,6 +177,8 @@ class Engine:
             self._observer.control(outcome)
             return
         self.received += 1
+        if isinstance(outcome, DeadLetter | Ignored):
+            self._send_captured(outcome.captured)
         if isinstance(outcome, DeadLetter):
             self.dead_lettered += 1
             self.letters[outcome.stage.value, outcome.reason.value] += 1
@@ -183,6 +186,12 @@ class Engine:
         elif isinstance(outcome, Ignored):
             self.ignored[outcome.reason.value] += 1
         self._notice(outcome.notices)
+
+    def _send_captured(self, records: tuple[Record, ...]) -> None:
+        """The frame as it came, of an event that is not published."""
+        for record in records:
+            self.made += 1
+            self._send(record, self._read or self._open_turn())
 
     def _notice(self, notices: tuple[Notice, ...]) -> None:
         for notice in notices:

@@ -104,7 +104,7 @@ CONNECTION_PREFIXES = (
     "sasl.", "security.", "socket.", "ssl.", "test.", "topic.metadata.",
 )  # fmt: skip
 
-_SECRET_NAME = re.compile(r"password|passphrase|secret|token|private\.key|jaas|\.pem$|oauthbearer\.config")
+_SECRET_NAME = re.compile(r"pass|pwd|api.?key|credential|secret|token|private\.key|jaas|\.pem$|oauthbearer\.config")
 _NOT_TEXT = re.compile(r"_cb$|^(logger|on_delivery|default\.topic\.config)$")
 
 

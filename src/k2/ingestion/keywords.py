@@ -12,6 +12,9 @@ from k2.ingestion.options import OPTIONS, Option
 BY_KEYWORD = {option.flag.removeprefix("--").replace("-", "_"): option for option in OPTIONS if option.flag}
 
 
+SECRETS = {option.variable.removeprefix("K2_").lower(): option for option in OPTIONS if option.secret}
+
+
 def read_keywords(keywords: Mapping[str, Any], environ: Mapping[str, str]) -> CommandLine:
     """What was given for each option, and a fault for each keyword that is none. None counts as not given."""
     known = {name: value for name, value in keywords.items() if name in BY_KEYWORD and value is not None}
@@ -31,5 +34,7 @@ def _text(option: Option, value: Any) -> str | list[str]:
 
 
 def _unknown(name: str) -> str:
+    if name in SECRETS:
+        return f"{name} is no keyword: passwords come from the environment, this one from {SECRETS[name].variable}"
     close = get_close_matches(name, BY_KEYWORD, n=1)
     return f"there is no option {name}" + (f"; did you mean {close[0]}?" if close else "")

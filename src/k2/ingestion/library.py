@@ -17,17 +17,21 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from k2.errors import K2Error
+from k2.errors import FatalError, K2Error
+from k2.ingestion.adapters.logs import register_secret
 from k2.ingestion.background import install_signals
 from k2.ingestion.keywords import read_keywords
 from k2.ingestion.service import NOT_STARTED, Service
 from k2.ingestion.service_metrics import NOTHING_YET, service_metrics
 from k2.ingestion.settings import Settings, settings_of
 from k2.threads import DaemonThreads
+
+READ_AGAIN_TIMES = 10
+RUNS_ONCE = "a BinanceClient runs once: make another one"
 
 
 class BinanceClient:
@@ -48,6 +52,8 @@ class BinanceClient:
         self._environ = dict(os.environ if environ is None else environ)
         self._given = settings
         self.settings = self._read()
+        for secret in self.settings.secrets():
+            register_secret(secret)
         self._lock = threading.Lock()
         self._service: Service | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -84,9 +90,14 @@ class BinanceClient:
         Stream in a thread of its own until `stop`. What ends it otherwise is in `error`, and raised by `stop`.
 
         Returns:
-            The thread, started.
+            The thread, started. It is a daemon: call `stop` before your program ends, or what is in flight is lost.
+
+        Raises:
+            RuntimeError: the client ran already.
         """
-        self._thread = threading.Thread(target=self._run_quietly, name="k2-binance-client", daemon=True)
+        with self._lock:
+            self._refuse_twice()
+            self._thread = threading.Thread(target=self._run_quietly, name="k2-binance-client", daemon=True)
         self._thread.start()
         return self._thread
 
@@ -118,17 +129,24 @@ class BinanceClient:
     def get_metrics(self) -> dict[str, Any]:
         """Counts since the start: see `service_metrics`. From any thread, at any time."""
         readings = self._service.readings if self._service is not None else None
-        return dict(NOTHING_YET) if readings is None else service_metrics(readings)
+        return dict(NOTHING_YET) if readings is None else _steadily(lambda: service_metrics(readings))
 
     def get_health(self) -> dict[str, Any]:
         """What `/health` says."""
-        return self._service.health() if self._service is not None else dict(NOT_STARTED)
+        service = self._service
+        return dict(NOT_STARTED) if service is None else _steadily(service.health)
+
+    def _refuse_twice(self) -> None:
+        if self._service is not None or self._thread is not None:
+            raise RuntimeError(RUNS_ONCE)
 
     def _run_quietly(self) -> None:
         try:
             asyncio.run(self._serve(signals=False, own_loop=True))
         except K2Error as error:
             self.error = error
+        except Exception as defect:  # noqa: BLE001 - a thread must not end without a word
+            self.error = FatalError(f"unexpected {type(defect).__name__}: {defect}; please report this")
 
     async def _serve(self, *, signals: bool, own_loop: bool) -> None:
         loop = asyncio.get_running_loop()
@@ -137,7 +155,7 @@ class BinanceClient:
         service = Service(self.settings, reread=self._read)
         with self._lock:
             if self._service is not None:
-                raise RuntimeError("a BinanceClient runs once: make another one")
+                raise RuntimeError(RUNS_ONCE)
             self._service, self._loop = service, loop
             if self._stop_asked:
                 service.stop()
@@ -148,3 +166,13 @@ class BinanceClient:
         finally:
             with self._lock:
                 self._loop = None
+
+
+def _steadily(read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What is read from another thread, once more where something grew meanwhile."""
+    for _ in range(READ_AGAIN_TIMES):
+        try:
+            return read()
+        except RuntimeError:  # a dict or a set changed its size during the reading
+            continue
+    return read()

@@ -80,7 +80,8 @@ class Choice:
 
 def quoted(text: str) -> str:
     """The text as an error may show it: in quotes, shortened, without control characters and without credentials."""
-    return in_quotes(re.sub(r"^.*@", "***@", text, flags=re.DOTALL))
+    without_login = re.sub(r"^.*@", "***@", text, flags=re.DOTALL)
+    return in_quotes(re.sub(r"(://.*\?).*$", r"\1***", without_login, flags=re.DOTALL))
 
 
 def in_quotes(text: str) -> str:

@@ -43,6 +43,8 @@ class Reading(Struct, Generic[T]):
 def read_yaml(text: str, wanted: type[T]) -> Reading[T]:
     """The document as this type."""
     try:
+        if "&" in text and _has_alias(text):
+            return _unreadable(1, "anchors and aliases are not taken: write the values out")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         return _unreadable(error.problem_mark.line + 1 if error.problem_mark else 1, str(error.problem or error.context))
@@ -50,11 +52,18 @@ def read_yaml(text: str, wanted: type[T]) -> Reading[T]:
         return _unreadable(text.count("\n", 0, error.position) + 1, f"the character {error.character!r} is not allowed")
     except RecursionError:
         return _unreadable(1, "it is nested too deeply")
+    except (OverflowError, ValueError) as error:  # PyYAML lets out what Python says of an escape that is no character
+        return _unreadable(1, str(error))
     if root is None:
         return _unreadable(1, "the file is empty")
     reader = _Reader()
     value = reader.read(root, types.type_info(wanted), "")
     return Reading(None if reader.faults else value, reader.faults, reader.lines)
+
+
+def _has_alias(text: str) -> bool:
+    """Aliases may name each other until a small file means more than any memory holds."""
+    return any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader))
 
 
 def _unreadable(line: int, problem: str) -> Reading[Any]:

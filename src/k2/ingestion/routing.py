@@ -17,7 +17,8 @@ from k2.ingestion.exchanges.binance.layouts import LAYOUTS, layout_output
 from k2.ingestion.exchanges.binance.names import Stream, is_full_name, wanted_streams
 from k2.ingestion.exchanges.binance.streams import Output, RowBuilder, avro_output, raw_output
 from k2.ingestion.settings import Settings
-from k2.ingestion.topic_plan import RAW, TopicPlan, sharded
+from k2.ingestion.topic_plan import AVRO, RAW, TRADES, TopicPlan, sharded
+from k2.ingestion.worked_out import PLACEHOLDER
 
 
 def streams_for(settings: Settings, symbols: Sequence[str]) -> tuple[Stream, ...]:
@@ -34,6 +35,12 @@ def streams_for(settings: Settings, symbols: Sequence[str]) -> tuple[Stream, ...
     if feed.shard is not None:
         by_name = sharded(by_name, feed.shard)
     return tuple({stream.name: stream for stream in (*of_symbols, *by_name)}.values())
+
+
+def foreseen_streams(settings: Settings) -> tuple[Stream, ...]:
+    """What is to be received as far as it is known before the start: one symbol stands for those that the exchange will tell."""
+    symbols = settings.feed.symbols
+    return streams_for(settings, (*symbols, PLACEHOLDER) if settings.feed.quote_assets or not symbols else symbols)
 
 
 def outputs_for(plans: Iterable[TopicPlan], schema_ids: Mapping[str, int]) -> dict[str, Output]:
@@ -66,7 +73,11 @@ class Routing:
         self._plans, self._outputs, self._quote_asset = settings.topics, outputs, quote_asset
         self._builder = RowBuilder(feed.market, self._currency_of, updates=feed.candles == "updates")
         self._rows: dict[str, Row] = {}
+        self._topics: dict[str, list[str]] = {}
+        self._avro_topics = frozenset(plan.name for plan in settings.topics if plan.layout == AVRO)
+        self._trades: dict[str, str] = {}  # which spec of trades a topic carries
         self.streams: tuple[Stream, ...] = ()
+        self._wanted: frozenset[str] = frozenset()
         self.pipeline = Pipeline({})
 
     @property
@@ -78,32 +89,69 @@ class Routing:
     def names(self) -> tuple[str, ...]:
         return tuple(stream.name for stream in self.streams)
 
+    def wants(self, name: str) -> bool:
+        """Whether the stream of this name is wanted now."""
+        return name in self._wanted
+
     def may_be_silent(self, name: str) -> bool:
         """Whether silence of a stream says nothing."""
         return name in self._rows and self._rows[name].sparse
 
-    def use(self, plans: Sequence[TopicPlan], quote_asset: Callable[[str], str]) -> None:
-        """From now on these topics, all known from the start, take new streams, and this tells the currency of new symbols."""
-        self._plans, self._quote_asset = tuple(plans), quote_asset
-
-    def want(self, streams: Sequence[Stream]) -> None:
+    def want(
+        self,
+        streams: Sequence[Stream],
+        plans: Sequence[TopicPlan] | None = None,
+        quote_asset: Callable[[str], str] | None = None,
+    ) -> None:
         """
-        From now on these streams are wanted.
+        From now on these streams are wanted, and new ones go into the topics of these plans, all known from the start.
 
         Raises:
-            ConfigurationError: a stream that no topic takes.
+            ConfigurationError: no topic takes a stream, or it would be mixed with another in its topic. Nothing is changed.
         """
+        plans = tuple(plans or self._plans)
+        new = [(stream, self._topics_of(stream, plans)) for stream in streams if stream.name not in self._rows]
+        self._trades = self._trades_with(new)
+        self._plans, self._quote_asset = plans, quote_asset or self._quote_asset
+        for stream, topics in new:
+            row = self._rows[stream.name] = self._builder.row(stream, [self._outputs[topic] for topic in topics])
+            self._topics[stream.name] = topics
+            self.pipeline.add(row)
+        self._begin_anew(streams)
+        self.streams, self._wanted = tuple(streams), frozenset(stream.name for stream in streams)
+
+    def moved(self, streams: Iterable[Stream], plans: Sequence[TopicPlan]) -> list[str]:
+        """Streams with a row whose records would go elsewhere by these plans: that needs a restart."""
+        known = (stream for stream in streams if stream.name in self._topics)
+        return [stream.name for stream in known if _takers(stream, plans) != self._topics[stream.name]]
+
+    def _topics_of(self, stream: Stream, plans: Iterable[TopicPlan]) -> list[str]:
+        topics = _takers(stream, plans)
+        if not topics:
+            raise ConfigurationError(f"--streams: no topic takes {stream.name}: name it under one of the profile's topics")
+        return topics
+
+    def _trades_with(self, new: Iterable[tuple[Stream, Sequence[str]]]) -> dict[str, str]:
+        """Of trades a topic carries one stream for good: the next start would refuse it otherwise."""
+        trades = dict(self._trades)
+        for stream, topics in new:
+            if stream.kind is None or stream.kind.topic != TRADES:
+                continue
+            for topic in self._avro_topics.intersection(topics):
+                if trades.setdefault(topic, stream.spec) != stream.spec:
+                    carried = trades[topic]
+                    raise ConfigurationError(f"--streams: topic {topic} carries {carried}, so {stream.spec} needs another one")
+        return trades
+
+    def _begin_anew(self, streams: Iterable[Stream]) -> None:
+        """What passed while a stream was not wanted is not missing."""
         for stream in streams:
-            if stream.name not in self._rows:
-                row = self._rows[stream.name] = self._builder.row(stream, self._outputs_of(stream))
-                self.pipeline.add(row)
-        self.streams = tuple(streams)
+            if not self.wants(stream.name):
+                self._rows[stream.name].sequence.forget()
 
     def _currency_of(self, symbol: str) -> str:
         return self._quote_asset(symbol)
 
-    def _outputs_of(self, stream: Stream) -> list[Output]:
-        taken = [plan for plan in self._plans if plan.takes(stream)]
-        if not taken:
-            raise ConfigurationError(f"--streams: no topic takes {stream.name}: name it under one of the profile's topics")
-        return [self._outputs[plan.name] for plan in taken]
+
+def _takers(stream: Stream, plans: Iterable[TopicPlan]) -> list[str]:
+    return [plan.name for plan in plans if plan.takes(stream)]

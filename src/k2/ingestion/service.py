@@ -46,7 +46,7 @@ from k2.ingestion.service_metrics import keep_logging
 from k2.ingestion.settings import Settings
 from k2.ingestion.startup import Deadline, SymbolFacts, learn_symbols, prepare_topics, resolve_schemas, wait_for
 from k2.ingestion.supervisor import Supervisor
-from k2.ingestion.switching import Switch
+from k2.ingestion.switching import Switch, stamp_of
 from k2.ingestion.telemetry import Exposition
 
 DEAD_LETTER_PREFIX = "binance"
@@ -69,6 +69,7 @@ class Service:
     def __init__(self, settings: Settings, *, reread: Callable[[], Settings] | None = None) -> None:
         self._settings, self._reread = settings, reread
         self._stop, self._reload = asyncio.Event(), asyncio.Event()
+        self._profile_read = stamp_of(settings.profile_file) if settings.profile_file else None
         self.readings: Readings | None = None
         self._rdkafka: logging.Logger = rdkafka_logger()
         self._transport = choose_transport(settings.feed.transport, settings.feed.compression)
@@ -113,12 +114,13 @@ class Service:
                 return
             engine.use(routing.pipeline)
             feed = self._build_feed(routing, engine, supervisor, readings)
-            self._repair_candles(parts, engine, supervisor)
-            self._follow(parts, Switch(
-                self._settings, routing, feed, readings, reread=self._reread, learn=partial(self._learn_symbols, state)
-            ))  # fmt: skip
+            learn = partial(self._learn_symbols, state)
+            switch = Switch(self._settings, routing, feed, readings, reread=self._reread, learn=learn)
             try:
-                await self._stream(feed, supervisor)
+                async with AsyncExitStack() as beside:  # ends before the end begins: nothing new is made during it
+                    self._repair_candles(beside, engine, supervisor, routing)
+                    self._follow(beside, switch)
+                    await self._stream(feed, supervisor)
             finally:
                 await self._shut_down(sink, readings)
 
@@ -180,13 +182,13 @@ class Service:
         """The rows of all streams, once everything that it needs is there; None when asked to stop before."""
         starting = asyncio.ensure_future(self._start(parts, state, readings))
         stopping = asyncio.ensure_future(self._stop.wait())
-        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if starting.done():
-            return starting.result()
-        starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
-        return None
+        try:
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return starting.result() if starting.done() else None
+        finally:
+            for task in (starting, stopping):
+                task.cancel()
+            await asyncio.gather(starting, stopping, return_exceptions=True)
 
     async def _start(self, parts: AsyncExitStack, state: StateDirectory, readings: Readings) -> Routing:
         settings, facts = self._settings, readings.start
@@ -218,22 +220,23 @@ class Service:
     def _open_rest(settings: Settings, url: str) -> RestClient:
         return RestClient(url, settings.feed.market, RestOptions(tls=tls_context(settings), proxy=settings.feed.proxy))
 
-    def _repair_candles(self, parts: AsyncExitStack, engine: Engine, supervisor: Supervisor) -> None:
+    def _repair_candles(self, beside: AsyncExitStack, engine: Engine, supervisor: Supervisor, routing: Routing) -> None:
         """Closed candles that were missed are asked of REST, where there is one."""
         if self._settings.feed.rest_url is None:
             return
-        repair = CandleRepair(partial(self._open_rest, self._settings, self._settings.feed.rest_url), engine.on_history)
+        rest = partial(self._open_rest, self._settings, self._settings.feed.rest_url)
+        repair = CandleRepair(rest, engine.on_history, routing.wants)
         supervisor.repair_with(repair)
-        in_background(parts, repair.run())
+        in_background(beside, repair.run())
 
-    def _follow(self, parts: AsyncExitStack, switch: Switch) -> None:
+    def _follow(self, beside: AsyncExitStack, switch: Switch) -> None:
         """What may change the streams while the client runs."""
         settings = self._settings
-        in_background(parts, self._reload_when_asked(switch))
+        in_background(beside, self._reload_when_asked(switch))
         if settings.profile_file is not None:
-            in_background(parts, switch.follow_file(settings.profile_file))
-        if settings.feed.quote_assets and settings.feed.listing_interval_s:
-            in_background(parts, switch.follow_listings(settings.feed.listing_interval_s))
+            in_background(beside, switch.follow_file(settings.profile_file, self._profile_read))
+        if settings.feed.listing_interval_s:
+            in_background(beside, switch.follow_listings(settings.feed.listing_interval_s))
 
     async def _reload_when_asked(self, switch: Switch) -> None:
         while await self._reload.wait():
@@ -287,5 +290,5 @@ class Service:
         _log.info("Shutdown complete", **to_builtins(sheet))
         if self._desk.full or not letters_safe:
             raise FatalError(f"dead letters could not be written and went to stderr: {self._box.last_error}")
-        if not sheet.balanced:
+        if not sheet.balanced or sheet.in_flight:
             raise FatalError(f"the books do not balance, please report this: {sheet}")

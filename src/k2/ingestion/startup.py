@@ -32,6 +32,7 @@ from k2.ingestion.core.health import SchemaSource
 from k2.ingestion.core.schemas import Schema
 from k2.ingestion.exchanges.binance.streams import identity_prefix
 from k2.ingestion.exchanges.binance.symbols import SymbolInfo, quote_asset, trading_in, unknown_symbols
+from k2.ingestion.routing import foreseen_streams
 from k2.ingestion.settings import Settings
 from k2.ingestion.topic_plan import TopicPlan, belongs, planned_specs
 
@@ -97,7 +98,7 @@ async def _prepare_topic(settings: Settings, plan: TopicPlan, maker: TopicMaker,
     for warning in report.warnings:
         _log.warning("Topic differs from the settings", detail=warning)
     await _refuse_unwritable(settings, plan.name, maker)
-    if not report.created and plan.needs_schema:
+    if not report.created:
         await _refuse_foreign(settings, plan, rdkafka)
 
 
@@ -121,13 +122,19 @@ async def _refuse_foreign(settings: Settings, plan: TopicPlan, rdkafka: logging.
     tail = await asyncio.to_thread(last_identities, settings.kafka.admin_config(), plan.name, logger=rdkafka)
     for warning in tail.warnings:
         _log.warning("The topic's last records could not be looked at", detail=warning)
-    market, specs = settings.feed.market, planned_specs(settings.feed.streams, plan)
+    market, specs = settings.feed.market, planned_specs(foreseen_streams(settings), plan)
     foreign = next((identity for identity in tail.identities if not belongs(identity, market, plan, specs)), None)
     if foreign is not None:
+        wanted = identity_prefix(market, specs[0]).rstrip(".") if specs and plan.needs_schema else f"the layout {plan.layout}"
         raise ConfigurationError(
-            f"--topic-prefix: topic {plan.name} carries {foreign}, and one topic carries one market and one stream; "
-            f"name another prefix for {identity_prefix(market, specs[0] if specs else plan.layout).rstrip('.')}"
+            f"{_who_named(settings, plan)}: topic {plan.name} carries {foreign}, and one topic carries one market and one "
+            f"stream; name another one for {wanted}"
         )
+
+
+def _who_named(settings: Settings, plan: TopicPlan) -> str:
+    source = settings.topic_sources.get(plan.name)
+    return "--topic-prefix" if source is None else source.place or source.name or str(source)
 
 
 class Schemas(Struct, frozen=True):
@@ -206,7 +213,9 @@ async def learn_symbols(settings: Settings, rest: RestClient | None, state: Stat
     feed = settings.feed
     remembered = _remembered(state, feed.market)
     if rest is None:
-        return _offline(settings, remembered, "REST is off; set --rest-url")
+        if settings.feed.quote_assets and not trading_in(settings.feed.quote_assets, remembered.values()):
+            raise ConfigurationError("--symbols: ALL: needs the exchange's list of symbols, and REST is off: set --rest-url")
+        return _offline(settings, remembered, "REST is off")
     try:
         infos = await rest.exchange_info(() if feed.quote_assets else feed.symbols)
     except RestError as error:

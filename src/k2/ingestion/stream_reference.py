@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
-
 from k2.ingestion.core.sequence import ContiguousSequence
 from k2.ingestion.exchanges.binance.kinds import KINDS, StreamKind
 from k2.ingestion.reference import table_row
 from k2.ingestion.topic_plan import sibling_topic
+from k2.ingestion.wishes import readable
 from k2.ingestion.worked_out import MARKET_DEFAULTS
 
 _HEADER = "| Streams | Record | Topic | Ids |\n|---|---|---|---|"
 _MARKETS = {"spot": "Spot", "usdm": "USDⓈ-M futures"}
-_CHOICE, _OPTIONAL = re.compile(r"\(([^()]*)\)(?!\?)"), re.compile(r"\(([^()]*)\)\?")
 
 
 def streams_table() -> str:
@@ -26,11 +24,6 @@ def _rows(market: str) -> str:
 
 def _row(kind: StreamKind) -> str:
     prefix = MARKET_DEFAULTS["kafka.topic_prefix"][kind.market]
-    streams = ", ".join(f"`{_readable(names)}`" for names in (kind.specs, kind.all_market) if names)
+    streams = ", ".join(f"`{readable(names)}`" for names in (kind.specs, kind.all_market) if names)
     ids = "contiguous" if kind.numbering is ContiguousSequence else "rising"
     return table_row(streams, f"`{kind.schema_name}`", f"`{sibling_topic(prefix, kind.topic)}`", ids)
-
-
-def _readable(expression: str) -> str:
-    """`depth(5|10|20)(@100ms)?` as `depth<5|10|20>[@100ms]`."""
-    return _OPTIONAL.sub(r"[\1]", _CHOICE.sub(r"<\1>", expression.replace("\\", "")))

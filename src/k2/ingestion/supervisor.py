@@ -69,7 +69,8 @@ class Supervisor:
             return
         self._look_at_streams_at_s = now_s + STREAMS_LOOKED_AT_EVERY_S
         readings = self._readings
-        listening = readings.connected and readings.flow_state is Flow.FLOWING
+        flowing = readings.flow_state is Flow.FLOWING and self._feed is not None
+        listening = self._feed.listening if self._feed is not None and flowing else frozenset[str]()
         heard = {row.stream: row.published + row.ignored for row in readings.rows if not row.sparse}
         change = self._silence.look(heard, now_s, listening=listening)
         readings.silent_streams, readings.streams_never_heard = self._silence.silent, self._silence.never_heard()

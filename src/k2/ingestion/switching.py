@@ -18,8 +18,7 @@ from msgspec.structs import replace
 from k2.errors import ConfigurationError, K2Error
 from k2.ingestion.adapters.feed.group import FeedGroup
 from k2.ingestion.adapters.logs import get_logger
-from k2.ingestion.exchanges.binance.names import spec_of
-from k2.ingestion.options import OPTIONS
+from k2.ingestion.options import BY_KEY, OPTIONS
 from k2.ingestion.readings import Readings
 from k2.ingestion.routing import Routing, streams_for
 from k2.ingestion.settings import Settings
@@ -29,9 +28,11 @@ from k2.ingestion.topic_plan import TopicPlan
 LIVE = frozenset({"feed.symbols", "feed.streams", "feed.raw_streams"})
 FILE_LOOKED_AT_EVERY_S = 1.0
 NAMED = 10
+MOST_DELISTED = 10  # at once, before it is asked whether the list can be whole
 
 _log = get_logger("k2.service")
 
+Stamp = tuple[int, int, int]
 Learn = Callable[[Settings], Awaitable[SymbolFacts]]
 
 
@@ -54,62 +55,79 @@ class Switch:
         reread: Callable[[], Settings] | None,
         learn: Learn,
     ) -> None:
-        self._settings, self._routing, self._feed, self._readings = settings, routing, feed, readings
+        self._started = self._settings = settings
+        self._routing, self._feed, self._readings = routing, feed, readings
         self._reread, self._learn = reread, learn
         self._one_at_a_time = asyncio.Lock()
 
     async def reload(self) -> None:
         """Read the settings anew and go over to what they want. What is wrong with them is logged, and nothing changes."""
+        wanted = await self._read_anew()
+        if wanted is None:
+            return
+        async with self._one_at_a_time:
+            for name in fixed_differences(self._started, wanted):
+                _log.warning("Changed in the settings, but needs a restart", option=name)
+            live = [BY_KEY[key].name for key in sorted(LIVE) if _value(wanted, key) != _value(self._settings, key)]
+            _log.info("Settings reloaded", changed=live)
+            await self._go_over(with_live_values(self._started, wanted))
+
+    async def _read_anew(self) -> Settings | None:
         if self._reread is None:
-            return
+            return None
         try:
-            wanted = self._reread()
+            return await asyncio.to_thread(self._reread)
         except ConfigurationError as error:
-            for fault in error.faults:
-                _log.error("Settings not reloaded", fault=fault)
-            return
-        for name in fixed_differences(self._settings, wanted):
-            _log.warning("Changed in the settings, but needs a restart", option=name)
-        live = {key: value for key, value in _live_values(wanted).items() if value != _live_values(self._settings)[key]}
-        _log.info("Settings reloaded", changed=sorted(live))
-        await self._go_over(with_live_values(self._settings, wanted))
+            faults = error.faults
+        except Exception as defect:  # noqa: BLE001 - whatever is in that file, the client goes on
+            faults = (f"{type(defect).__name__}: {defect}",)
+        for fault in faults:
+            _log.error("Settings not reloaded", fault=fault)
+        return None
 
     async def follow_listings(self, every_s: float) -> None:
         """Ask the exchange again and again what trades, for ever."""
         while True:
             await asyncio.sleep(every_s)
-            await self._go_over(self._settings)
+            async with self._one_at_a_time:
+                if self._settings.feed.quote_assets:
+                    await self._go_over(self._settings, careful=True)
 
-    async def follow_file(self, path: Path) -> None:
-        """Reload whenever the file changes, for ever."""
-        seen = _stamp(path)
+    async def follow_file(self, path: Path, seen: Stamp | None) -> None:
+        """Reload whenever the file differs from what was read of it, for ever."""
         while True:
-            await asyncio.sleep(FILE_LOOKED_AT_EVERY_S)
-            now = await asyncio.to_thread(_stamp, path)
+            now = await asyncio.to_thread(stamp_of, path)
             if now is not None and now != seen:
                 seen = now
                 await self.reload()
+            await asyncio.sleep(FILE_LOOKED_AT_EVERY_S)
 
-    async def _go_over(self, settings: Settings) -> None:
-        async with self._one_at_a_time:
-            try:
-                symbols = await self._learn(settings)
-                self._want(settings, symbols)
-            except K2Error as error:
-                _log.error("Streams not changed", error=str(error))
+    async def _go_over(self, settings: Settings, *, careful: bool = False) -> None:
+        try:
+            symbols = await self._learn(settings)
+            self._want(settings, symbols, careful=careful)
+        except K2Error as error:
+            _log.error("Streams not changed", error=str(error))
 
-    def _want(self, settings: Settings, symbols: SymbolFacts) -> None:
-        streams, before = streams_for(settings, symbols.known), set(self._routing.names)
+    def _want(self, settings: Settings, symbols: SymbolFacts, *, careful: bool) -> None:
+        topics, routing = settings.topics, self._routing
+        # A stream whose topic is not written yet needs a restart, as was said.
+        streams = [stream for stream in streams_for(settings, symbols.known) if any(plan.takes(stream) for plan in topics)]
+        before = set(routing.names)
+        removed = sorted(before.difference(stream.name for stream in streams))
         if not streams:
             raise ConfigurationError("--symbols: nothing would be left to stream")
-        self._routing.use(settings.topics, symbols.quote_asset)
-        self._routing.want(streams)
+        if careful and len(removed) > MOST_DELISTED and len(removed) > len(before) // 2:
+            raise ConfigurationError(f"the exchange's list lacks {len(removed)} of {len(before)} streams at once: not believed")
+        for name in routing.moved(streams, topics)[:NAMED]:
+            _log.warning("Changed in the settings, but needs a restart", option=f"the topics of {name}")
+        routing.want(streams, topics, symbols.quote_asset)
         self._settings = settings
         self._tell_readings(symbols)
-        names = self._routing.names
+        names = routing.names
         if before != set(names):
             self._feed.change(names)
-            added, removed = [name for name in names if name not in before], sorted(before.difference(names))
+            added = [name for name in names if name not in before]
             _log.info("Streams changed", streams=len(names), added=_some(added), removed=_some(removed))
 
     def _tell_readings(self, symbols: SymbolFacts) -> None:
@@ -119,36 +137,35 @@ class Switch:
         readings.refused_streams.intersection_update(self._routing.names)
 
 
-def fixed_differences(running: Settings, wanted: Settings) -> list[str]:
-    """What differs and cannot change while the client runs: names of options, and topics that it does not write yet."""
+def fixed_differences(started: Settings, wanted: Settings) -> list[str]:
+    """What differs and cannot change while the client runs: names of options, and topics that are new or made otherwise."""
     fixed = [option for option in OPTIONS if option.key not in LIVE]
-    options = [option.name for option in fixed if _value(running, option.key) != _value(wanted, option.key)]
-    return options + [f"topic {plan.name}" for plan in wanted.topics if not _is_written(plan, running)]
+    options = [option.name for option in fixed if _value(started, option.key) != _value(wanted, option.key)]
+    ours = {plan.name: plan for plan in started.topics}
+    differing = [plan.name for plan in wanted.topics if plan.name not in ours or _bare(plan) != _bare(ours[plan.name])]
+    return options + [f"topic {name}" for name in differing]
 
 
-def with_live_values(running: Settings, wanted: Settings) -> Settings:
-    """The running settings with what of the others can be had without a restart."""
-    topics = tuple(plan for plan in wanted.topics if _is_written(plan, running))
+def with_live_values(started: Settings, wanted: Settings) -> Settings:
+    """
+    The settings of the start with what of the others can be had without a restart.
 
-    def placed(wishes: Sequence[str]) -> tuple[str, ...]:
-        return tuple(wish for wish in wishes if any(plan.matches(wish, spec_of(wish)) for plan in topics))
-
+    The topics stay those of the start, and take what the new settings put into them.
+    """
+    theirs = {plan.name: plan.streams for plan in wanted.topics}
+    topics = tuple(replace(plan, streams=theirs.get(plan.name, plan.streams)) for plan in started.topics)
     feed = replace(
-        running.feed,
+        started.feed,
         symbols=wanted.feed.symbols,
         quote_assets=wanted.feed.quote_assets,
-        streams=placed(wanted.feed.streams),
-        raw_streams=placed(wanted.feed.raw_streams),
+        streams=wanted.feed.streams,
+        raw_streams=wanted.feed.raw_streams,
     )
-    return replace(running, feed=feed, topics=topics)
+    return replace(started, feed=feed, topics=topics)
 
 
-def _is_written(plan: TopicPlan, running: Settings) -> bool:
-    return any(replace(plan, streams=ours.streams) == ours for ours in running.topics)
-
-
-def _live_values(settings: Settings) -> dict[str, Any]:
-    return {key: _value(settings, key) for key in LIVE}
+def _bare(plan: TopicPlan) -> TopicPlan:
+    return replace(plan, streams=())
 
 
 def _value(settings: Settings, key: str) -> Any:
@@ -159,7 +176,7 @@ def _some(names: Sequence[str]) -> list[str]:
     return [*names[:NAMED], *([f"and {len(names) - NAMED} more"] if len(names) > NAMED else [])]
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
+def stamp_of(path: Path) -> Stamp | None:
     """What changes when the file does; None while it is not there, as between the two halves of a replacement."""
     try:
         found = path.stat()

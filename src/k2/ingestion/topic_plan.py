@@ -7,17 +7,20 @@ The default is one topic for each sort of record, named after the market: beside
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from msgspec import Struct
 
-from k2.ingestion.exchanges.binance.kinds import RAW_SCHEMA, RAW_TOPIC, StreamKind, kind_of
-from k2.ingestion.exchanges.binance.names import Stream, kind_of_wish, spec_of
+from k2.ingestion.exchanges.binance.kinds import RAW_SCHEMA, RAW_TOPIC, kind_of
+from k2.ingestion.exchanges.binance.names import Stream, kind_of_wish
 from k2.ingestion.option_values import TOPIC_SUFFIX, Shard
 
 AVRO, RAW = "avro", "raw"
 TRADES = "trades"
+
+_SPEED = re.compile(r"@\d+m?s$")
 
 
 class TopicPlan(Struct, frozen=True, kw_only=True):
@@ -25,7 +28,7 @@ class TopicPlan(Struct, frozen=True, kw_only=True):
     One topic: what goes into it and in which form, and how it is made where it is missing.
 
     Attributes:
-        streams: Shell patterns of specs or of whole names: `kline_*`, `btcusdt@trade`, `*`.
+        streams: Shell patterns of specs or of whole names: `kline_*`, `btcusdt@trade`, `!miniTicker@arr`, `*`.
         layout: `avro` in the mapping of the kind, `raw` for frames as they came, or the name of a JSON layout.
         keyed: By symbol, so that each symbol keeps its order; else the records are spread.
         retention_ms: Counted from the records' own time; -1 keeps them for ever.
@@ -51,7 +54,8 @@ class TopicPlan(Struct, frozen=True, kw_only=True):
         return self.layout in {AVRO, RAW}
 
     def takes(self, stream: Stream) -> bool:
-        return self.matches(stream.name, stream.spec)
+        # All-market streams go by their name alone: who asks for a symbol's tickers has not asked for everybody's.
+        return self.matches(stream.name) if stream.is_all_market else self.matches(stream.name, stream.spec)
 
     def matches(self, *texts: str) -> bool:
         return any(fnmatchcase(text, pattern) for pattern in self.streams for text in texts)
@@ -104,6 +108,8 @@ def belongs(identity: str, market: str, plan: TopicPlan, specs: Iterable[str]) -
     venue, its_market, spec, *_ = [*identity.split("."), "", ""]
     if (venue, its_market) != ("binance", market):
         return False
+    if not plan.needs_schema:
+        return False  # what has a message_id is Avro, in a topic of JSON
     if plan.layout == RAW:
         return spec == RAW_TOPIC
     wanted = set(specs)
@@ -114,43 +120,48 @@ def belongs(identity: str, market: str, plan: TopicPlan, specs: Iterable[str]) -
     return kind is not None and kind.topic != TRADES and kind.topic in {other.topic for other in others if other}
 
 
-def planned_specs(wishes: Iterable[str], plan: TopicPlan) -> list[str]:
-    """The specs of the wished streams that go into a topic."""
-    return list(dict.fromkeys(spec_of(wish) for wish in wishes if plan.matches(wish, spec_of(wish))))
+def planned_specs(streams: Iterable[Stream], plan: TopicPlan) -> list[str]:
+    """The specs of the streams that go into a topic."""
+    return list(dict.fromkeys(stream.spec for stream in streams if plan.takes(stream)))
 
 
-def clashes(market: str, wishes: Sequence[str], plans: Sequence[TopicPlan]) -> list[str]:
-    """What keeps the wished streams from going where they should: one readable line each."""
-    mixed = [fault for plan in plans for fault in _clashes_in(plan, _kinds_in(market, wishes, plan))]
-    return mixed + [fault for plan in plans for fault in _doubles_in(plan, wishes)]
+def clashes(streams: Iterable[Stream], plans: Iterable[TopicPlan]) -> list[str]:
+    """What keeps these streams from going where they should: one readable line each."""
+    wanted = list(streams)
+    faults: list[str] = []
+    for plan in plans:
+        taken = [stream for stream in wanted if stream.kind is not None and plan.takes(stream)]
+        if plan.layout == AVRO:
+            faults += [*_doubles_in(plan, taken), *_mixtures_in(plan, taken)]
+    return list(dict.fromkeys(faults))
 
 
-def _kinds_in(market: str, wishes: Iterable[str], plan: TopicPlan) -> dict[str, StreamKind]:
-    kinds = (kind_of_wish(market, wish) for wish in wishes if plan.matches(wish, spec_of(wish)))
-    return {kind.name: kind for kind in kinds if kind is not None}
-
-
-def _doubles_in(plan: TopicPlan, wishes: Sequence[str]) -> list[str]:
-    """All-market streams whose events a wished stream of single symbols brings as well: each would be published twice."""
-    if plan.layout == RAW:
-        return []
-    single = {spec_of(wish) for wish in wishes if not wish.startswith("!") and plan.matches(wish, spec_of(wish))}
-    return [
-        f"{wish} brings the same events as {spec_of(wish)}, and topic {plan.name} would hold them twice: ask for one of the two"
-        for wish in wishes
-        if wish.startswith("!") and spec_of(wish) in single and plan.matches(wish, spec_of(wish))
-    ]
-
-
-def _clashes_in(plan: TopicPlan, kinds: Mapping[str, StreamKind]) -> list[str]:
-    if plan.layout != AVRO:
-        return []
-    if {"aggTrade", "trade"} <= kinds.keys():
-        return [f"topic {plan.name} cannot carry both aggTrade and trade: they tell of the same trades twice"]
-    schemas = {kind.schema_name for kind in kinds.values()}
+def _mixtures_in(plan: TopicPlan, streams: Iterable[Stream]) -> list[str]:
+    schemas = {stream.kind.schema_name for stream in streams if stream.kind}
     if len(schemas) > 1:
         return [f"topic {plan.name} would hold records of several schemas ({', '.join(sorted(schemas))}): give each its own"]
     return []
+
+
+def _doubles_in(plan: TopicPlan, streams: Sequence[Stream]) -> list[str]:
+    """Streams that tell of the same things: at another speed, of all symbols as well as of each, aggregated and one by one."""
+    by_matter: dict[str, dict[str, Stream]] = {}
+    for stream in streams:
+        by_matter.setdefault(_matter_of(stream), {})[_called(stream)] = stream
+    return [
+        f"topic {plan.name} would hold the same twice, from {' and from '.join(names)}: ask for one of them"
+        for names in by_matter.values()
+        if len(names) > 1
+    ]
+
+
+def _matter_of(stream: Stream) -> str:
+    """What a stream tells of, whatever its speed: `depth@100ms` and `depth` of the same changes, aggTrade and trade of trades."""
+    return "trades" if stream.spec in {"aggTrade", "trade"} else _SPEED.sub("", stream.spec)
+
+
+def _called(stream: Stream) -> str:
+    return stream.name if stream.is_all_market else stream.spec
 
 
 def sharded(streams: Sequence[Stream], shard: Shard) -> tuple[Stream, ...]:

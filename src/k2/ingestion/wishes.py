@@ -6,6 +6,7 @@ A wish is a spec, which is meant of every symbol (`kline_1m`), or the name of on
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
@@ -16,6 +17,8 @@ from k2.ingestion.exchanges.binance.layouts import LAYOUTS
 from k2.ingestion.exchanges.binance.names import Stream, is_full_name, kind_of_wish, spec_of, stream_of
 from k2.ingestion.option_values import in_quotes
 from k2.ingestion.topic_plan import RAW, TopicPlan
+
+_CHOICE, _OPTIONAL = re.compile(r"\(([^()]*)\)(?!\?)"), re.compile(r"\(([^()]*)\)\?")
 
 
 @cache
@@ -101,8 +104,13 @@ def _advice(market: str, wish: str) -> str:
     close = _close(wish if wish.startswith("!") else spec_of(wish), known)
     if close:
         return f"did you mean {' or '.join(close)}?"
-    kinds = dict.fromkeys(kind.name for kind in KINDS if kind.market == market)
-    return f"it has {', '.join(known if wish.startswith('!') else kinds) or 'none for all symbols'}"
+    forms = dict.fromkeys(readable(kind.specs) for kind in KINDS if kind.market == market)
+    return f"it has {', '.join(known if wish.startswith('!') else forms) or 'none for all symbols'}"
+
+
+def readable(expression: str) -> str:
+    """An expression of the stream table for people: `depth(5|10|20)(@100ms)?` as `depth<5|10|20>[@100ms]`."""
+    return _OPTIONAL.sub(r"[\1]", _CHOICE.sub(r"<\1>", expression.replace("\\", "")))
 
 
 def _close(word: str, known: Sequence[str]) -> list[str]:

@@ -109,7 +109,7 @@ def topics_of(values: Mapping[str, Any], sources: Sources, profile: Profile, env
     if topics.faults:
         return topics
     by_option = {key: [*unshown(found, topics.plans), *_homeless(found, topics.plans, profile)] for key, found in streams.items()}
-    by_option[STREAMS] += clashes(values["feed.market"], [stream.name for stream in every], topics.plans)
+    by_option[STREAMS] += clashes(every, topics.plans)
     faults = (fault for key, told in by_option.items() for fault in _named(told, key, sources, profile))
     return Topics(topics.plans, topics.sources, tuple(faults))
 

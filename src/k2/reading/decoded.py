@@ -47,15 +47,16 @@ def _json_object(value: bytes | None) -> Fields | None:
 
 class PatientDecoder:
     """
-    Decodes through the registry, and waits for it where it is away. JSON objects need none.
+    Decodes through the registry, and waits for it where it is away.
 
     Args:
         at_start: Until the registry has answered once.
         later: From then on.
+        takes_json: Whether a JSON object is a record as well, or as undecodable as any other text.
     """
 
-    def __init__(self, decoder: Decoder, at_start: Patience, later: Patience) -> None:
-        self._decoder, self._patience, self._later = decoder, at_start, later
+    def __init__(self, decoder: Decoder, at_start: Patience, later: Patience, *, takes_json: bool = False) -> None:
+        self._decoder, self._patience, self._later, self._takes_json = decoder, at_start, later, takes_json
 
     def decode(self, record: TopicRecord) -> Decoded:
         """
@@ -65,8 +66,7 @@ class PatientDecoder:
             UnavailableError: the registry was away for too long.
             ConfigurationError: credentials, certificates, address.
         """
-        document = _json_object(record.value)
-        if document is not None:
+        if self._takes_json and (document := _json_object(record.value)) is not None:
             return Decoded(record, None, document)
         schema_id: int | None = None
         try:

@@ -79,7 +79,7 @@ class Workbench:
                 been wrong; all others keep the time at which they were received.
         """
         if letter.record is None:
-            outcomes = self._pipeline_of_event(letter).process(letter.payload, _received_at_us(letter, now_us))
+            outcomes = self._pipeline_of_event(letter).process_history(letter.payload, _received_at_us(letter, now_us))
             return _from_outcomes(outcomes, letter)
         if self._can_be_read(letter, letter.record):
             return ToPublish((as_replayed(letter.record, letter),))
@@ -132,7 +132,7 @@ class Workbench:
         self, letter: Letter, stream: Stream | None, plans: Sequence[TopicPlan], frame: bytes, now_us: int
     ) -> Prepared:
         pipeline = Pipeline({}) if stream is None else self._destinations.pipeline(letter.market, stream, plans)
-        return _from_outcomes(pipeline.process(frame, _received_at_us(letter, now_us)), letter)
+        return _from_outcomes(pipeline.process_history(frame, _received_at_us(letter, now_us)), letter)
 
 
 def _received_at_us(letter: Letter, now_us: int) -> int:

@@ -41,7 +41,7 @@ def run(settings: Settings, topic: str, request: Request) -> None:
     at_start = Patience(settings.startup_timeout_s, to_terminal(PROGRAM))
     later = Patience(math.inf, to_stderr(PROGRAM)) if request.follow else at_start
     with topic_reader(settings, topic) as reader, SchemaRegistry(access_from(settings.registry)) as registry:
-        decoder = PatientDecoder(RecordDecoder(registry), at_start, later)
+        decoder = PatientDecoder(RecordDecoder(registry), at_start, later, takes_json=True)
         ranges = existing_ranges(reader, at_start, request.partitions)
         if request.follow and request.place == "end":
             to_terminal(PROGRAM)(f"waiting for new records of {topic}; Ctrl-C ends it")

@@ -16,6 +16,7 @@ from k2.ingestion.core import array_rows as array_rows_module
 from k2.ingestion.core.array_rows import ArrayRow
 from k2.ingestion.core.decimals import NumberError
 from k2.ingestion.core.outcome import DeadLetter, Ignored, IgnoreReason, Outcome, Publish, Reason, Record, Stage
+from k2.ingestion.core.pipeline import Pipeline
 from k2.ingestion.core.rows import Destination, RawRow, StreamRow, frame_digest
 from k2.ingestion.core.sequence import ContiguousSequence, RisingSequence
 from k2.ingestion.core.wire import WireDecoder
@@ -202,16 +203,25 @@ def test_frame_that_is_broken_as_a_whole_is_one_dead_letter(frame: bytes) -> Non
     assert (letter.stage, letter.payload, letter.stream) == (Stage.DECODE, frame, "!tick@arr")
 
 
-def test_frame_is_captured_beside_the_first_record() -> None:
-    """Once, however many elements it has, and byte for byte."""
+@pytest.mark.parametrize(
+    "elements", [({"s": 1}, {"s": "X", "n": 1}, {"s": "Y", "n": 1}), ({"s": "X", "n": 1},), ({"s": 1},), ()], ids=str
+)
+def test_a_frame_is_captured_whatever_becomes_of_its_events(elements: tuple[dict[str, Any], ...]) -> None:
+    """Once, however many elements it has and however many of them fail, and byte for byte; not when we made it ourselves."""
     row = _array(Destination("topic.raw", None, _writes("raw:")))
-    frame = _elements({"s": 1}, {"s": "X", "n": 1}, {"s": "Y", "n": 1})
-    letter, first, second = row.process(frame, NOW_US)
-    assert isinstance(letter, DeadLetter)
-    assert isinstance(first, Publish)
-    assert isinstance(second, Publish)
-    assert first.records[1:] == (Record("topic.raw", None, b"raw:" + frame, NOW_MS),)
-    assert len(second.records) == 1
+    pipeline, frame = Pipeline({row.stream.encode(): row}), _elements(*elements)
+    outcomes = pipeline.process(frame, NOW_US)
+    kept = [record for outcome in outcomes for record in _captured_of(outcome)]
+    assert kept == [Record("topic.raw", None, b"raw:" + frame, NOW_MS)]
+    again = pipeline.process_history(frame, NOW_US)
+    assert [record for outcome in again for record in _captured_of(outcome)] == []
+    assert len(again) == len(outcomes) == max(1, len(elements))
+
+
+def _captured_of(outcome: Outcome) -> list[Record]:
+    if isinstance(outcome, Publish):
+        return [record for record in outcome.records if record.topic == "topic.raw"]
+    return list(outcome.captured) if isinstance(outcome, DeadLetter | Ignored) else []
 
 
 ELEMENTS = st.recursive(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from k2.ingestion.core import sequence as sequence_module
 from k2.ingestion.core.outcome import GapFilled, GapForgotten, GapOpened, Notice, SequenceReset
-from k2.ingestion.core.sequence import AnyOrder, ContiguousSequence, RisingSequence
+from k2.ingestion.core.sequence import AnyOrder, ContiguousSequence, RisingSequence, RisingTimes
 
 Verdict = tuple[bool, bool, tuple[Notice, ...]]
 
@@ -313,7 +313,6 @@ def test_any_order_welcomes_everything(ranges: list[tuple[int, int]]) -> None:
 def test_what_is_on_its_way_tells_of_what_was_missed() -> None:
     """A candle that forms says that all before it are closed: the hole is known at once, and the candle itself still to come."""
     sequence = ContiguousSequence("kline_1m", "X")
-    assert sequence.foresee(9, 0) == ()
     sequence.observe(10, 1)
     assert sequence.foresee(11, 2) == ()
     assert sequence.foresee(13, 3) == (GapOpened("kline_1m", "X", 11, 12),)
@@ -321,3 +320,27 @@ def test_what_is_on_its_way_tells_of_what_was_missed() -> None:
     assert sequence.observe(12, 5) == (True, True, (GapFilled("kline_1m", "X", 12, 1),))
     assert sequence.observe(13, 6) == PUBLISHED
     assert (sequence.gaps, sequence.ids_missing, sequence.next_id) == ([(11, 11)], 1, 14)
+
+
+def test_what_is_on_its_way_opens_the_coverage() -> None:
+    """The first candle that is seen forming is missed if it never closes; nothing before it is."""
+    sequence = ContiguousSequence("kline_1h", "X")
+    assert sequence.foresee(12, 0) == ()
+    assert sequence.foresee(13, 1) == (GapOpened("kline_1h", "X", 12, 12),)
+
+
+def test_what_passed_while_nobody_wanted_it_is_not_missing() -> None:
+    """A stream that comes back opens its coverage anew."""
+    sequence = _started(10)
+    sequence.observe(15, 6_000)
+    sequence.forget()
+    assert (sequence.gaps, sequence.ids_missing) == ([], 0)
+    assert sequence.observe(900, 7_000) == PUBLISHED
+
+
+def test_one_wrong_clock_does_not_silence_what_follows() -> None:
+    """A time far ahead of when the event happened is let through and not remembered."""
+    sequence = RisingTimes("forceOrder", "X")
+    for number, time_ms in ((1_000, 900), (10**15, 2_000), (3_000, 2_900)):
+        assert sequence.observe(number, time_ms) == PUBLISHED
+    assert sequence.observe(3_000, 2_900) == IGNORED

@@ -103,7 +103,7 @@ def test_a_profile_may_be_a_file(tmp_path: Path) -> None:
         ),
         pytest.param({"market": "usdm", "streams": ["rpiDepth@500ms"]}, "simulated exchange has no rpiDepth@500ms", id="silent"),
         pytest.param({"raw_streams": ["noSuchStream"]}, "simulated exchange has no noSuchStream", id="a-silent-raw-stream"),
-        pytest.param({"streams": ["miniTicker", "!miniTicker@arr"]}, "under the same message_id", id="the-same-twice"),
+        pytest.param({"streams": ["miniTicker", "!miniTicker@arr"]}, "would hold the same twice", id="the-same-twice"),
     ],
 )
 def test_a_fault_names_its_option(values: dict[str, Any], named: str) -> None:

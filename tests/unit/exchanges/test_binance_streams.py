@@ -13,7 +13,7 @@ from k2.ingestion.core.avro import Encoder, compile_encoder, parameters
 from k2.ingestion.core.outcome import FieldAppeared, Publish
 from k2.ingestion.core.pipeline import Pipeline
 from k2.ingestion.core.rows import Row
-from k2.ingestion.core.sequence import AnyOrder, ContiguousSequence, RisingSequence
+from k2.ingestion.core.sequence import AnyOrder, ContiguousSequence, RisingSequence, RisingTimes
 from k2.ingestion.exchanges.binance import mapping
 from k2.ingestion.exchanges.binance.kinds import KINDS, StreamKind
 from k2.ingestion.exchanges.binance.names import Stream, stream_name, stream_of
@@ -112,7 +112,7 @@ TOPICS = {
     ("usdm", "miniTicker"): ("tickers", "ticker_v2", RisingSequence, False),
     ("usdm", "ticker"): ("tickers", "ticker_v2", RisingSequence, False),
     ("usdm", "markPrice"): ("mark-prices", "mark_price_v2", RisingSequence, False),
-    ("usdm", "forceOrder"): ("liquidations", "liquidation_v2", RisingSequence, True),
+    ("usdm", "forceOrder"): ("liquidations", "liquidation_v2", RisingTimes, True),
 }
 
 
@@ -195,7 +195,7 @@ def test_event_may_go_to_two_topics() -> None:
     assert isinstance(outcome, Publish)
     assert [(record.topic, record.key, record.timestamp_ms) for record in outcome.records] == [
         (TOPIC, b"BTCUSDT", 1723161255342),
-        ("raw.test", b"BTCUSDT", 1723161255342),
+        ("raw.test", b"BTCUSDT", RECEIVED_AT_US // 1_000),
     ]
     raw = fields_of(outcome.records[1].value, "raw_v2")
     assert (raw["payload"], raw["stream"]) == (_trade_frame(), "btcusdt@trade")

@@ -166,7 +166,7 @@ USAGE: list[tuple[list[str], str]] = [
     (["replay", "stray"], "'stray' belongs to no option; k2 dlq --help lists what there is"),
     (["replay", "--since"], "--since: expected one argument"),
     (["replay", "--market", "moon"], "--market"),
-    (["destroy"], "invalid choice: 'destroy'"),
+    (["destroy"], "that is none of them (choose from 'list'"),
     ([], "list | show | replay"),
 ]
 

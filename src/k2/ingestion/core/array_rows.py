@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import msgspec
 from msgspec import Raw, Struct
 
-from k2.ingestion.core.outcome import DeadLetter, Ignored, IgnoreReason, Outcome, Publish, Reason, Record, Stage
-from k2.ingestion.core.rows import ALL_SYMBOLS, Destination, Outcomes, StreamRow, captured
+from k2.ingestion.core.outcome import DeadLetter, Ignored, IgnoreReason, Outcome, Publish, Reason, Stage
+from k2.ingestion.core.rows import ALL_SYMBOLS, Destination, Outcomes, StreamRow
 from k2.ingestion.core.sequence import RisingSequence
 from k2.ingestion.core.sequence import Sequence as Numbering
 from k2.ingestion.core.wire import DECODE_ERRORS, reason_of
@@ -42,8 +42,6 @@ class ArrayRow:
 
     An element goes the way of a frame that carries it alone, through a row of its own symbol, which `make` provides when the
     symbol comes for the first time. So a dead letter holds the element in the frame's form, and can be replayed.
-
-    `captures` take the whole frame as it is, beside the records of its first published element.
     """
 
     def __init__(
@@ -56,7 +54,7 @@ class ArrayRow:
         sparse: bool = False,
     ) -> None:
         self.stream, self.symbol, self.topic, self.sparse = stream, ALL_SYMBOLS, topic, sparse
-        self._captures = captures
+        self.captures: Sequence[Destination] = tuple(captures)
         self.sequence: Numbering = RisingSequence(stream, ALL_SYMBOLS)
         self.published = self.ignored = self.last_event_ms = 0
         self._make = make
@@ -71,8 +69,6 @@ class ArrayRow:
             return (DeadLetter(Stage.DECODE, reason_of(error), str(error), frame, self.stream, "", self.topic),)
         outcomes = [outcome for element in elements for outcome in self._element(bytes(element), received_at_us)]
         self._count(outcomes)
-        if self._captures:
-            _add_records(outcomes, tuple(captured(to, frame, received_at_us) for to in self._captures))
         return tuple(outcomes) or (Ignored(IgnoreReason.EMPTY),)
 
     def _element(self, element: bytes, received_at_us: int) -> Outcomes:
@@ -101,9 +97,3 @@ class ArrayRow:
 def _symbol_in(element: bytes) -> str:
     named = _named(element)
     return named.s or (_named(named.o).s if bytes(named.o).startswith(b"{") else "")
-
-
-def _add_records(outcomes: Sequence[Outcome], records: tuple[Record, ...]) -> None:
-    published = next((outcome for outcome in outcomes if type(outcome) is Publish), None)
-    if published is not None:
-        published.records += records

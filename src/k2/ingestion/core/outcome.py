@@ -157,7 +157,10 @@ class Publish(Struct, gc=False):
 
 
 class DeadLetter(Struct, gc=False):
-    """An event that cannot be published. `payload` holds the exact bytes of its frame."""
+    """
+    An event that cannot be published. `payload` holds the exact bytes of its frame; `captured` are the records of the frame as it
+    came, where it is kept whatever becomes of its events.
+    """
 
     stage: Stage
     reason: Reason
@@ -167,13 +170,15 @@ class DeadLetter(Struct, gc=False):
     symbol: str = ""
     topic: str = ""
     notices: tuple[Notice, ...] = ()
+    captured: tuple[Record, ...] = ()
 
 
 class Ignored(Struct, gc=False):
-    """A well-formed event that is not published, on purpose."""
+    """A well-formed event that is not published, on purpose. `captured` as in `DeadLetter`."""
 
     reason: IgnoreReason
     notices: tuple[Notice, ...] = ()
+    captured: tuple[Record, ...] = ()
 
 
 class Control(Struct, gc=False):

@@ -7,14 +7,16 @@ they are handed in, or read from the outcomes by the shell.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from k2.ingestion.core.outcome import Control, ControlKind, DeadLetter, Reason, Stage
-from k2.ingestion.core.rows import Outcomes, Row
+from k2.ingestion.core.rows import Outcomes, Row, captured
 from k2.ingestion.core.wire import DECODE_ERRORS, reason_of
+
+Take = Callable[[Row, bytes, int], Outcomes]  # what is done with a frame once its row is known
 
 _HEAD_LENGTH = len(b'{"stream":"')
 
@@ -45,10 +47,17 @@ class Pipeline:
         try:
             row = self._rows[frame[_HEAD_LENGTH : frame.index(b'"', _HEAD_LENGTH)]]
         except (KeyError, ValueError):
-            return self._route_slowly(frame, received_at_us)
+            return self._route_slowly(frame, received_at_us, captured)
+        if row.captures:
+            return captured(row, frame, received_at_us)
         return row.process(frame, received_at_us)
 
-    def _route_slowly(self, frame: bytes, received_at_us: int) -> Outcomes:
+    def process_history(self, frame: bytes, received_at_us: int) -> Outcomes:
+        """The same for a frame that was made of what REST told: nobody sent it, so it is not captured."""
+        row = self._rows.get(frame[_HEAD_LENGTH : frame.find(b'"', _HEAD_LENGTH)])
+        return self._route_slowly(frame, received_at_us, _processed) if row is None else row.process(frame, received_at_us)
+
+    def _route_slowly(self, frame: bytes, received_at_us: int, take: Take) -> Outcomes:
         try:
             message = msgspec.json.decode(frame)
         except DECODE_ERRORS as error:
@@ -56,21 +65,25 @@ class Pipeline:
         if not isinstance(message, dict):
             return (_unroutable(frame, f"a JSON {type(message).__name__} where an object was expected"),)
         if "stream" in message:
-            return self._route_combined(frame, message, received_at_us)
+            return self._route_combined(frame, message, received_at_us, take)
         row = self._rows.get(_raw_name(message))
         if row is not None:
-            return _process_raw(row, frame, received_at_us)
+            return _process_raw(row, frame, received_at_us, take)
         control = _control(message)
         return (control or _unroutable(frame, "neither a combined frame nor an event that we asked for"),)
 
-    def _route_combined(self, frame: bytes, message: dict[str, Any], received_at_us: int) -> Outcomes:
+    def _route_combined(self, frame: bytes, message: dict[str, Any], received_at_us: int, take: Take) -> Outcomes:
         name = message["stream"] if isinstance(message["stream"], str) else ""
         row = self._rows.get(name.encode())
         if row is not None:
-            return row.process(frame, received_at_us)
+            return take(row, frame, received_at_us)
         if _announces_shutdown(message.get("data")):
             return (Control(ControlKind.SERVER_SHUTDOWN),)
         return (_unroutable(frame, "a stream that we did not ask for", name),)
+
+
+def _processed(row: Row, frame: bytes, received_at_us: int) -> Outcomes:
+    return row.process(frame, received_at_us)
 
 
 def _raw_name(event: dict[str, Any]) -> bytes:
@@ -78,9 +91,9 @@ def _raw_name(event: dict[str, Any]) -> bytes:
     return f"{symbol.lower()}@{kind}".encode() if isinstance(symbol, str) and isinstance(kind, str) else b""
 
 
-def _process_raw(row: Row, frame: bytes, received_at_us: int) -> Outcomes:
+def _process_raw(row: Row, frame: bytes, received_at_us: int, take: Take) -> Outcomes:
     """A bare event, as the exchange's `/ws` path sends them: wrapped here, and its dead letters unwrapped again."""
-    outcomes = row.process(b'{"stream":"' + row.stream.encode() + b'","data":' + frame + b"}", received_at_us)
+    outcomes = take(row, b'{"stream":"' + row.stream.encode() + b'","data":' + frame + b"}", received_at_us)
     for outcome in outcomes:
         if isinstance(outcome, DeadLetter):
             outcome.payload = frame

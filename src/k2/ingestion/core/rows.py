@@ -83,13 +83,15 @@ class Row(Protocol):
     What the pipeline, and whoever reads off a client, ask of a row.
 
     It counts what it published (`published`), what it left out on purpose (`ignored`) and the exchange's time of the latest event
-    (`last_event_ms`). `sparse` says that silence is nothing unusual here.
+    (`last_event_ms`). `sparse` says that silence is nothing unusual here. `captures` take every frame as it is, beside what the
+    row makes of it.
     """
 
     stream: str
     symbol: str
     topic: str
     sparse: bool
+    captures: Sequence[Destination]
     sequence: Numbering
     published: int
     ignored: int
@@ -104,7 +106,7 @@ class StreamRow:
 
     __slots__ = (
         "_key", "_more", "_skip", "_wire", "_write",
-        "ignored", "last_event_ms", "published", "sequence", "sparse", "stream", "symbol", "topic",
+        "captures", "ignored", "last_event_ms", "published", "sequence", "sparse", "stream", "symbol", "topic",
     )  # fmt: skip
 
     def __init__(
@@ -115,10 +117,12 @@ class StreamRow:
         wire: WireDecoder,
         destinations: Sequence[Destination],
         sequence: Numbering,
+        captures: Sequence[Destination] = (),
         skip: Callable[[Any], IgnoreReason | None] | None = None,
         sparse: bool = False,
     ) -> None:
         self.stream, self.symbol, self.sequence, self.sparse = stream, symbol, sequence, sparse
+        self.captures: Sequence[Destination] = tuple(captures)
         first, *more = destinations
         self.topic, self._key, self._write = first.topic, first.key, first.write
         self._more = tuple(more)
@@ -136,7 +140,7 @@ class StreamRow:
             why = f"stream {self.stream} carried an event of {event.symbol[:64]!r}"
             return (self._dead(frame, Stage.ROUTE, Reason.UNKNOWN_STREAM, why),)
         if self._skip is not None and (reason := self._skip(event)):
-            return self._left_out(event, reason)
+            return self._left_out(event, reason, received_at_us)
         exchange_id, sequence = event.exchange_id, self.sequence
         occurred_at_ms = event.occurred_at_ms
         if occurred_at_ms is None:
@@ -196,9 +200,9 @@ class StreamRow:
         outcome.notices = (*appeared, *outcome.notices)
         return (outcome,)
 
-    def _left_out(self, event: Any, reason: IgnoreReason) -> Outcomes:
+    def _left_out(self, event: Any, reason: IgnoreReason, received_at_us: int) -> Outcomes:
         self.ignored += 1
-        if reason is IgnoreReason.OPEN_CANDLE:
+        if reason is IgnoreReason.OPEN_CANDLE and _is_plausible(event.event_time_ms, received_at_us):
             # It forms, so every one before it is closed: one that we have not seen was missed, and need not be waited for.
             return (Ignored(reason, self.sequence.foresee(event.exchange_id, event.event_time_ms)),)
         if reason not in _NUMBERED:
@@ -209,6 +213,10 @@ class StreamRow:
 
     def _dead(self, frame: bytes, stage: Stage, reason: Reason, why: str) -> DeadLetter:
         return DeadLetter(stage, reason, why, frame, self.stream, self.symbol, self.topic)
+
+
+def _is_plausible(time_ms: int, received_at_us: int) -> bool:
+    return _OLDEST_US <= time_ms * 1000 <= received_at_us + _FUTURE_TOLERANCE_US
 
 
 def _field_with(event: Any, text: str) -> str:
@@ -222,7 +230,23 @@ def _holds(value: Any, text: str) -> bool:
     return any(_holds(item, text) for item in value) if isinstance(value, list | tuple) else bool(value == text)
 
 
-def captured(to: Destination, frame: bytes, received_at_us: int) -> Record:
+def captured(row: Row, frame: bytes, received_at_us: int) -> Outcomes:
+    """
+    What becomes of a frame that is kept as it is, whatever becomes of its events.
+
+    Its records go with the first of them: a frame has one at least.
+    """
+    outcomes = row.process(frame, received_at_us)
+    if row.captures:
+        first, records = outcomes[0], tuple(frame_record(to, frame, received_at_us) for to in row.captures)
+        if isinstance(first, Publish):
+            first.records += records
+        elif not isinstance(first, Control):
+            first.captured = records
+    return outcomes
+
+
+def frame_record(to: Destination, frame: bytes, received_at_us: int) -> Record:
     """The record of a frame that is kept as it is."""
     return Record(to.topic, to.key, to.write(None, received_at_us, frame), received_at_us // 1000)
 
@@ -232,13 +256,15 @@ class RawRow:
 
     def __init__(self, stream: str, symbol: str, destinations: Sequence[Destination], *, sparse: bool = False) -> None:
         self.stream, self.symbol, self.topic, self.sparse = stream, symbol, destinations[0].topic, sparse
+        self.captures: Sequence[Destination] = ()  # it is one itself
         self.sequence: Numbering = RisingSequence(stream, symbol)
         self.published = self.ignored = self.last_event_ms = 0
         self._destinations = tuple(destinations)
 
     def process(self, frame: bytes, received_at_us: int) -> Outcomes:
         self.published += 1
-        return (Publish(tuple(captured(to, frame, received_at_us) for to in self._destinations), 0),)
+        self.last_event_ms = received_at_us // 1000  # frames that are not decoded tell no time of their own
+        return (Publish(tuple(frame_record(to, frame, received_at_us) for to in self._destinations), 0),)
 
 
 def frame_digest(frame: bytes) -> str:

@@ -19,6 +19,7 @@ MAX_OPEN_GAPS = 1_000
 # connection brings again is never later than what we have seen by more than the exchange's own jitter.
 RESET_MIN_DISTANCE = 1_000
 RESET_MIN_LATER_MS = 1_000
+MAX_TIMES_APART_MS = 600_000
 
 
 Placed = tuple[bool, bool, tuple[Notice, ...]]
@@ -47,6 +48,9 @@ class Sequence(Protocol):
 
     def foresee(self, exchange_id: int, time_ms: int, /) -> tuple[Notice, ...]:
         """This id is on its way, which means that all before it have gone out. It is not placed itself."""
+
+    def forget(self) -> None:
+        """Nothing was wanted for a while: the next id opens the coverage anew, and what went by is not missing."""
 
     def account_for(self, exchange_id: int, first_id: int | None = None, /) -> None:
         """
@@ -84,11 +88,18 @@ class ContiguousSequence:
         return False, False, ()
 
     def foresee(self, exchange_id: int, time_ms: int, /) -> tuple[Notice, ...]:
-        if self.next_id is None or exchange_id <= self.next_id:
+        if self.next_id is None:
+            self.next_id = exchange_id  # it opens the coverage, and will be missed if it never comes
+        if exchange_id <= self.next_id:
             return ()
         notices = self._open_gap(exchange_id, exchange_id, time_ms)
         self.next_id = exchange_id
         return notices
+
+    def forget(self) -> None:
+        self.next_id = None
+        self.gaps.clear()
+        self.ids_missing = 0
 
     def account_for(self, exchange_id: int, first_id: int | None = None, /) -> None:
         if self.next_id == (exchange_id if first_id is None else first_id):
@@ -168,8 +179,27 @@ class RisingSequence:
     def foresee(self, _exchange_id: int, _time_ms: int, /) -> tuple[Notice, ...]:
         return ()
 
+    def forget(self) -> None:
+        """What was seen before still was."""
+
     def account_for(self, _exchange_id: int, _first_id: int | None = None, /) -> None:
         """Nothing can be missing."""
+
+
+class RisingTimes(RisingSequence):
+    """
+    The same where the time of the event is its number.
+
+    A time that lies far ahead of when the event happened is published and not remembered: one wrong clock must not make all that
+    follows look seen before.
+    """
+
+    __slots__ = ()
+
+    def observe(self, exchange_id: int, time_ms: int, first_id: int | None = None, /) -> Placed:
+        if exchange_id > time_ms + MAX_TIMES_APART_MS:
+            return True, False, ()
+        return super().observe(exchange_id, time_ms, first_id)
 
 
 class AnyOrder(ContiguousSequence):

@@ -6,7 +6,7 @@ The exchange acknowledges streams that do not exist, so only events prove one. C
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from msgspec import Struct
 
@@ -26,22 +26,25 @@ class SilenceWatch:
         self._last: dict[str, tuple[int, float]] = {}  # events, and since when it has been that many
         self.silent: tuple[str, ...] = ()
 
-    def look(self, events: Mapping[str, int], now_s: float, *, listening: bool) -> SilenceChange:
+    def look(self, events: Mapping[str, int], now_s: float, *, listening: Container[str]) -> SilenceChange:
         """
         Compare with the last look.
 
         Args:
-            events: How many events each stream ever brought.
-            listening: False while there is no connection or reading is paused: then nothing can be concluded.
+            events: How many events each stream ever brought. A stream that is not there any more is forgotten.
+            listening: The streams that could be heard: there is a connection, and it is read. Of others nothing is concluded.
         """
+        last = self._last
+        self._last = {}
         for stream, count in events.items():
-            before = self._last.get(stream)
-            if before is None or before[0] != count or not listening:
-                self._last[stream] = (count, now_s)
+            before = last.get(stream)
+            unchanged = before is not None and before[0] == count and stream in listening
+            self._last[stream] = before if before is not None and unchanged else (count, now_s)
         silent = tuple(stream for stream in events if self._is_silent(stream, now_s))
+        silent_now, silent_before = frozenset(silent), frozenset(self.silent)
         change = SilenceChange(
-            tuple(stream for stream in silent if stream not in self.silent),
-            tuple(stream for stream in self.silent if stream not in silent),
+            tuple(stream for stream in silent if stream not in silent_before),
+            tuple(stream for stream in self.silent if stream not in silent_now and stream in self._last),
         )
         self.silent = silent
         return change

@@ -104,6 +104,11 @@ class FeedGroup:
         return bool(carrying) and all(feed.connected for feed in carrying)
 
     @property
+    def listening(self) -> frozenset[str]:
+        """The streams whose connection is there, with every subscription answered."""
+        return frozenset(stream for feed in self._carrying if feed.connected for stream in feed.streams)
+
+    @property
     def connections(self) -> Connections:
         carrying = self._carrying
         return Connections(sum(feed.open for feed in carrying), len(carrying))

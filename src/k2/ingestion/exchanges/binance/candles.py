@@ -26,6 +26,7 @@ from k2.ingestion.exchanges.binance.originals import decimal_text, milliseconds
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _MONTHS_PER_YEAR = 12
 _COUNT = re.compile(r"[1-9][0-9]{0,3}")
+_LONGEST_AGO_MS = 40 * 86_400_000  # a month, and some days for a server that is late
 _LAST_DATE_MS = 253_402_300_799_999  # the end of year 9999
 SPOT_INTERVALS = "1s|1m|3m|5m|15m|30m|1h|2h|4h|6h|8h|12h|1d|3d|1w|1M"
 FUTURES_INTERVALS = SPOT_INTERVALS.removeprefix("1s|")
@@ -65,6 +66,11 @@ class Kline(Struct, gc=False, forbid_unknown_fields=True):
     event_time_ms: Milliseconds = field(name="E")
     symbol: str = field(name="s")
     candle: Candle = field(name="k")
+
+    def __post_init__(self) -> None:
+        # A candle's number follows from its opening: a wrong one would look like a hole of thousands of candles.
+        if not 0 <= self.event_time_ms - self.candle.open_time_ms <= _LONGEST_AGO_MS:
+            raise ValueError(f"Number out of range: a candle of {self.candle.open_time_ms} ms, told at {self.event_time_ms} ms")
 
     @property
     def exchange_id(self) -> int:

@@ -17,7 +17,7 @@ from msgspec import Struct
 from k2.ingestion.core.avro import Encoder, MapShape
 from k2.ingestion.core.outcome import IgnoreReason
 from k2.ingestion.core.rows import Writer
-from k2.ingestion.core.sequence import ContiguousSequence, RisingSequence, Sequence
+from k2.ingestion.core.sequence import ContiguousSequence, RisingSequence, RisingTimes, Sequence
 from k2.ingestion.exchanges.binance import books, candles, liquidations, mapping, prices, quotes, tickers
 from k2.ingestion.exchanges.binance.events import BlockTrade, FuturesAggTrade, FuturesTrade, SpotAggTrade, SpotTrade
 from k2.ingestion.exchanges.binance.futures import other_market, vendor_shape
@@ -195,7 +195,7 @@ KINDS = (
         market="usdm", name="forceOrder", label="liquidation",
         specs="forceOrder", all_market="!forceOrder@arr", event_type=liquidations.Liquidation,
         writer=liquidations.liquidation, original=liquidations.original_message, schema_name="liquidation_v2",
-        topic="liquidations", numbering=RisingSequence, vendor_data=vendor_shape("forceOrder"), skip=liquidations.other_market,
+        topic="liquidations", numbering=RisingTimes, vendor_data=vendor_shape("forceOrder"), skip=liquidations.other_market,
         sparse=True,
     ),
 )  # fmt: skip

@@ -123,40 +123,46 @@ class RowBuilder:
     def row(self, stream: Stream, outputs: Sequence[Output]) -> Row:
         """The row of one stream, whose records go to all these outputs."""
         kind = stream.kind
-        if kind is None or not any(output.decodes for output in outputs):
-            return self._raw_row(stream, [output for output in outputs if not output.decodes])
+        decoding = [output for output in outputs if output.decodes]
+        captures = [self._capture(stream, output) for output in outputs if not output.decodes]
+        if kind is None or not decoding:
+            # Of a stream that we do not know it is not known either whether it should speak.
+            return RawRow(stream.name, stream.symbol, captures, sparse=kind is None or kind.sparse)
         if self._updates and kind.updates is not None:
             kind = kind.updates
         if stream.is_all_market:
-            return self._array_row(stream, kind, outputs)
-        return self._stream_row(stream, kind, stream.symbol, outputs)
-
-    def _raw_row(self, stream: Stream, outputs: Sequence[Output]) -> RawRow:
-        # Of a stream that we do not know it is not known either whether it should speak.
-        sparse = stream.kind is None or stream.kind.sparse
-        return RawRow(stream.name, stream.symbol, [self._capture(stream, output) for output in outputs], sparse=sparse)
+            return self._array_row(stream, kind, decoding, captures)
+        return self._stream_row(stream, kind, stream.symbol, decoding, captures)
 
     def _capture(self, stream: Stream, output: Output) -> Destination:
         return self._destination(output, stream.name if stream.is_all_market else stream.spec, stream.symbol, None)
 
-    def _array_row(self, stream: Stream, kind: StreamKind, outputs: Sequence[Output]) -> ArrayRow:
-        decoding = [output for output in outputs if output.decodes]
-        captures = [self._capture(stream, output) for output in outputs if not output.decodes]
+    def _array_row(
+        self, stream: Stream, kind: StreamKind, outputs: Sequence[Output], captures: Sequence[Destination]
+    ) -> ArrayRow:
         return ArrayRow(
             stream.name,
-            decoding[0].topic,
-            lambda symbol: self._stream_row(stream, kind, symbol, decoding),
+            outputs[0].topic,
+            lambda symbol: self._stream_row(stream, kind, symbol, outputs),
             captures=captures,
             sparse=kind.sparse,
         )
 
-    def _stream_row(self, stream: Stream, kind: StreamKind, symbol: str, outputs: Sequence[Output]) -> StreamRow:
+    def _stream_row(
+        self,
+        stream: Stream,
+        kind: StreamKind,
+        symbol: str,
+        outputs: Sequence[Output],
+        captures: Sequence[Destination] = (),
+    ) -> StreamRow:
         return StreamRow(
             stream=stream.name,
             symbol=symbol,
             wire=self._decoder(kind),
             destinations=[self._destination(output, stream.spec, symbol, kind) for output in outputs],
             sequence=(self._sequence or kind.numbering)(stream.spec, symbol),
+            captures=captures,
             skip=kind.skip,
             sparse=kind.sparse,
         )
