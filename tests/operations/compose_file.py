@@ -33,7 +33,9 @@ LOGIN = {
     "REGISTRY_USER": "k2",
 }
 
-VARIABLE = re.compile(r"\$(?:(?P<escaped>\$)|\{(?P<name>[A-Z0-9_]+)(?:(?P<how>:[-?])(?P<rest>[^}]*))?\})")
+VARIABLE = re.compile(r"\$(?:(?P<escaped>\$)|\{(?P<name>[A-Z0-9_]+)(?:(?P<how>:?[-?])(?P<rest>[^}]*))?\})")
+
+DEFAULTS = (":-", "-")
 
 Service = dict[str, Any]
 
@@ -71,14 +73,16 @@ def settled(value: Any, environment: Mapping[str, str]) -> Any:
 def _replaced(found: re.Match[str], environment: Mapping[str, str]) -> str:
     if found["escaped"]:
         return "$"
-    return environment.get(found["name"]) or (found["rest"] if found["how"] == ":-" else "")
+    value = environment.get(found["name"])
+    unset = value is None if found["how"] == "-" else not value  # with a colon, empty counts as unset
+    return (found["rest"] if found["how"] in DEFAULTS else "") if unset else str(value)
 
 
 def variables(file: Path) -> dict[str, str]:
     """The variables that a file takes from its surroundings, with their defaults; "" where there is none."""
     text = "\n".join(line for line in file.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#"))
     found = [match for match in VARIABLE.finditer(text) if match["name"]]
-    return {match["name"]: (match["rest"] if match["how"] == ":-" else "") for match in found}
+    return {match["name"]: (match["rest"] if match["how"] in DEFAULTS else "") for match in found}
 
 
 def environment_of(service: Service) -> dict[str, str]:

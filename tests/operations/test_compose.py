@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from k2.ingestion.settings import load_settings
 from kit.tools import needs
 from operations.compose_file import (
     COMPOSE,
@@ -24,6 +25,7 @@ from operations.compose_file import (
     SHARDS,
     Published,
     document,
+    environment_of,
     mounts,
     published,
     seconds,
@@ -94,6 +96,15 @@ def test_variables_come_from_the_env_file(tmp_path: Path) -> None:
     environment = compose_config(env_file=str(tmp_path / "env"))[PLAIN]["environment"]
     assert environment["BINANCE_SYMBOLS"] == "ADAUSDT"
     assert str(environment["BINANCE_RECONNECT_DELAY_MAX"]) == "120"
+
+
+@needs("docker-compose")
+def test_a_profile_brings_its_symbols(tmp_path: Path) -> None:
+    """Compose's own symbols give way where .env leaves them empty: they would beat the profile's."""
+    (tmp_path / "env").write_text("BINANCE_SYMBOLS=\nK2_PROFILE=events\n", encoding="utf-8")
+    environment = compose_config(env_file=str(tmp_path / "env"))[PLAIN]["environment"]
+    settings = load_settings([], {"HOME": "/var/lib/k2", **environment_of({"environment": environment})})
+    assert settings.feed.symbols == ("BTCUSDT", "ETHUSDT", "BNBUSDT", "ADAUSDT", "XRPUSDT")
 
 
 @needs("docker-compose")
