@@ -54,7 +54,7 @@ def kline(symbol: str = "BTCUSDT", **fields: Any) -> str:
     return json.dumps({**KLINE, "s": symbol, "k": candle}, ensure_ascii=False)
 
 
-def test_a_candle_reads_field_by_field_as_document_000_builds_it() -> None:
+def test_a_candle_reads_field_by_field_as_its_model_builds_it() -> None:
     """Thirteen keys in the document's order: floats from text, integers as they are, the time of receipt in ISO 8601."""
     value = shown("candle", "btcusdt@kline_30m", kline())
     assert value == {
@@ -135,7 +135,7 @@ def test_a_candle_that_is_still_open_is_left_out(layout: str) -> None:
     assert outcomes_of(layout, "btcusdt@kline_30m", kline(x=False)) == (Ignored(IgnoreReason.OPEN_CANDLE),)
 
 
-def test_a_futures_kline_reads_field_by_field_as_document_003_reads_it() -> None:
+def test_a_futures_kline_reads_field_by_field_as_its_readers_expect() -> None:
     """Eleven keys: prices and volume as the exchange's text, a boolean, numbers for count and times; the volume is the base's."""
     value = shown("futures-kline", "btcusdt@kline_30m", kline(), "usdm")
     assert value == {
@@ -154,7 +154,7 @@ def test_a_futures_kline_reads_field_by_field_as_document_003_reads_it() -> None
     assert list(value) == FUTURES_KLINE_KEYS
 
 
-def test_a_futures_quote_reads_field_by_field_as_document_003_builds_it() -> None:
+def test_a_futures_quote_reads_field_by_field_as_its_model_builds_it() -> None:
     """Eight keys in the document's order, numbers as the exchange's text."""
     value = shown("futures-quote", "bnbusdt@bookTicker", json.dumps(FUTURES_QUOTE), "usdm")
     assert value == {

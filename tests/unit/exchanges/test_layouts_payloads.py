@@ -19,7 +19,7 @@ from k2.ingestion.exchanges.binance.streams import RowBuilder, Subject
 from unit.core import recordings
 from unit.exchanges.layouts_shown import RECEIVED_AT_US, TOPIC, framed, new_row, record_of, shown
 
-# Document 001's example, and what the exchange sent of it.
+# The example of the client that the layout stands for, and what the exchange sent of it.
 EXAMPLE = {
     "e": "aggTrade", "E": 1677000000000, "s": "BTCUSDT", "a": 123456, "p": "45000.00", "q": "0.5", "f": 123456, "l": 123456,
     "T": 1677000000000, "m": False, "M": True,
@@ -79,7 +79,7 @@ def written(layout: str, frame: bytes) -> bytes:
     return writer_of(layout)(None, RECEIVED_AT_US, frame)
 
 
-def test_document_001s_example_is_reproduced_field_by_field() -> None:
+def test_the_documented_example_is_reproduced_field_by_field() -> None:
     """The same keys with the same values in the same order."""
     value = shown("event", "btcusdt@aggTrade", AGG_TRADE)
     assert list(value.items()) == list(EXAMPLE.items())
@@ -91,7 +91,7 @@ def test_an_event_begins_with_the_payloads_own_bytes() -> None:
     assert value.startswith(SPACED_KLINE.encode()[:-1] + b',"ingestion_timestamp":1677000000123,')
 
 
-def test_an_envelope_reads_field_by_field_in_the_order_of_document_002() -> None:
+def test_an_envelope_reads_field_by_field_in_the_documented_order() -> None:
     """Seven keys around the message as it came."""
     record = record_of("envelope", "btcusdt@kline_1m", SPACED_KLINE)
     assert record.value.startswith(b'{"original_data":' + SPACED_KLINE.encode() + b",")
@@ -153,7 +153,7 @@ def test_every_kind_has_an_event_type() -> None:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: f"{kind.market} {kind.name}")
 def test_an_envelope_names_the_kind_of_stream(kind: Any) -> None:
-    """As document 002 calls a trade, a kline and a ticker."""
+    """As the envelope's model calls a trade, a kline and a ticker."""
     write = LAYOUTS["envelope"].writer(Subject(kind.market, "any", "BTCUSDT", "USDT", kind), TOPIC)
     assert json.loads(write(None, RECEIVED_AT_US, framed("any", "{}")))["stream_type"] == kind.name
 
