@@ -11,7 +11,7 @@ import sys
 import tempfile
 
 WAITING = ("tests/faults", "tests/integration")
-BESIDE = ("tests/unit", "tests/operations")
+BESIDE = ("tests/unit", "tests/operations", "tests/commands")
 
 
 def main() -> int:
