@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from k2.ingestion.exchanges.binance.names import stream_name
-from k2.ingestion.exchanges.binance.urls import Market, dial_url, market_of, rest_url_of, stream_url
+from k2.ingestion.exchanges.binance.urls import Market, market_of, rest_url_of, stream_url
 
 
 @pytest.mark.parametrize(
@@ -26,32 +26,7 @@ from k2.ingestion.exchanges.binance.urls import Market, dial_url, market_of, res
 )
 def test_spot_is_dialled_at_the_combined_endpoint(ws_url: str, dialled: str) -> None:
     """Whatever form the URL has, the connection goes to the server's combined-stream endpoint."""
-    assert dial_url(ws_url, "aggTrade") == dialled
-
-
-@pytest.mark.parametrize(
-    ("kind", "branch"),
-    [
-        ("aggTrade", "market"),
-        ("kline_1m", "market"),
-        ("markPrice@1s", "market"),
-        ("ticker", "market"),
-        ("miniTicker", "market"),
-        ("forceOrder", "market"),
-        ("trade", "public"),
-        ("bookTicker", "public"),
-        ("depth", "public"),
-        ("depth@100ms", "public"),
-        ("depth5@100ms", "public"),
-        ("depth20", "public"),
-        ("rpiDepth@500ms", "public"),
-        ("!bookTicker", "public"),
-        ("!markPrice@arr@1s", "market"),
-    ],
-)
-def test_futures_streams_are_dialled_on_their_branch(kind: str, branch: str) -> None:
-    """On the exchange's futures server each stream has one branch; on the other it would stay silent for ever."""
-    assert dial_url("wss://fstream.binance.com", kind) == f"wss://fstream.binance.com/{branch}/stream"
+    assert stream_url(ws_url, "btcusdt@aggTrade") == dialled
 
 
 @pytest.mark.parametrize(
@@ -65,7 +40,7 @@ def test_futures_streams_are_dialled_on_their_branch(kind: str, branch: str) -> 
 )
 def test_only_the_exchange_s_futures_hosts_have_branches(ws_url: str, dialled: str) -> None:
     """The branch replaces any path on the exchange's own hosts and appears nowhere else."""
-    assert dial_url(ws_url, "aggTrade") == dialled
+    assert stream_url(ws_url, "btcusdt@aggTrade") == dialled
 
 
 @pytest.mark.parametrize(
@@ -82,6 +57,8 @@ def test_only_the_exchange_s_futures_hosts_have_branches(ws_url: str, dialled: s
         ("btcusdt@bookTicker", "public"),
         ("btcusdt@depth", "public"),
         ("btcusdt@depth@100ms", "public"),
+        ("btcusdt@depth5@100ms", "public"),
+        ("btcusdt@depth20", "public"),
         ("btcusdt@depth20@100ms", "public"),
         ("btcusdt@rpiDepth@500ms", "public"),
         ("牛来usdt@depth5", "public"),
@@ -95,9 +72,10 @@ def test_only_the_exchange_s_futures_hosts_have_branches(ws_url: str, dialled: s
         ("!contractInfo", "market"),
     ],
 )
-def test_every_stream_by_name_has_its_branch(stream: str, branch: str) -> None:
-    """On the exchange's futures hosts a name leads to the branch that carries it, those of all markets too."""
-    assert stream_url("wss://fstream.binance.com/ws", stream) == f"wss://fstream.binance.com/{branch}/stream"
+def test_futures_streams_are_dialled_on_their_branch(stream: str, branch: str) -> None:
+    """On the exchange's futures server each stream has one branch; on the other it would stay silent for ever."""
+    for ws_url in ("wss://fstream.binance.com", "wss://fstream.binance.com/ws"):
+        assert stream_url(ws_url, stream) == f"wss://fstream.binance.com/{branch}/stream"
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,21 @@ class NumberError(ValueError):
         self.reason, self.text = reason, text
 
 
+def plain_number(text: str, *, signed: bool = False) -> re.Match[str]:
+    """
+    Sign, whole part and decimals of a plain decimal number, whatever schema is to hold it.
+
+    Raises:
+        NumberError: it is none, or beyond all reason; or negative where it may not be `signed`.
+    """
+    if len(text) > _MAX_TEXT_LENGTH:
+        raise NumberError(Reason.NUMBER_OUT_OF_RANGE, text, f"has {len(text)} characters")
+    match = _NUMBER.fullmatch(text)
+    if match is None or (match[1] and not signed):
+        raise NumberError(Reason.NUMBER_INVALID, text, "is no plain decimal number")
+    return match
+
+
 class DecimalMemo(dict[str, bytes]):
     """
     Number text to Avro `bytes` field (length, then two's complement big-endian of the unscaled value).
@@ -61,11 +76,7 @@ class DecimalMemo(dict[str, bytes]):
 
     def unscaled(self, text: str) -> int:
         """The number times 10 to the power of `scale`, exactly. Raises NumberError as a look-up does."""
-        if len(text) > _MAX_TEXT_LENGTH:
-            raise NumberError(Reason.NUMBER_OUT_OF_RANGE, text, f"has {len(text)} characters")
-        match = _NUMBER.fullmatch(text)
-        if match is None or (match[1] and not self._signed):
-            raise NumberError(Reason.NUMBER_INVALID, text, "is no plain decimal number")
+        match = plain_number(text, signed=self._signed)
         whole, fraction = match[2], (match[3] or "").rstrip("0")
         if len(fraction) > self._scale:
             raise NumberError(Reason.NUMBER_OUT_OF_RANGE, text, f"has more than {self._scale} decimals")

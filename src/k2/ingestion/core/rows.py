@@ -133,7 +133,7 @@ class StreamRow:
     def process(self, frame: bytes, received_at_us: int) -> Outcomes:  # noqa: C901 - in one piece: each call would cost 1 %
         """The outcome of one frame of this stream. The straight way through is the hot path."""
         try:
-            event = self._wire.decode(frame).data
+            event: MarketEvent = self._wire.decode(frame).data
         except DECODE_ERRORS as error:
             return self._undecodable(frame, received_at_us, error)
         if event.symbol != self.symbol and event.symbol is not None:
@@ -200,7 +200,7 @@ class StreamRow:
         outcome.notices = (*appeared, *outcome.notices)
         return (outcome,)
 
-    def _left_out(self, event: Any, reason: IgnoreReason, received_at_us: int) -> Outcomes:
+    def _left_out(self, event: MarketEvent, reason: IgnoreReason, received_at_us: int) -> Outcomes:
         self.ignored += 1
         if reason is IgnoreReason.OPEN_CANDLE and _is_plausible(event.event_time_ms, received_at_us):
             # It forms, so every one before it is closed: one that we have not seen was missed, and need not be waited for.

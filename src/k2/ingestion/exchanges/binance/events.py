@@ -27,6 +27,20 @@ class OneId:
         return self.exchange_id
 
 
+class OneTrade(OneId):
+    """A trade by itself, where other events hold several."""
+
+    __slots__ = ()
+
+    @property
+    def first_trade_id(self) -> int:
+        return self.exchange_id
+
+    @property
+    def last_trade_id(self) -> int:
+        return self.exchange_id
+
+
 class Untimed:
     """An event that does not say when it happened. The time of receipt stands for it."""
 
@@ -84,7 +98,7 @@ class SpotAggTrade(Struct, OneId, gc=False, forbid_unknown_fields=True):
     ignored: bool | UnsetType = field(name="M", default=UNSET)
 
 
-class SpotTrade(Struct, OneId, gc=False, forbid_unknown_fields=True):
+class SpotTrade(Struct, OneTrade, gc=False, forbid_unknown_fields=True):
     """One trade. `exchange_id` is contiguous within the symbol. The order ids `b` and `a` were removed in June 2024."""
 
     event_type: Literal["trade"] = field(name="e")
@@ -99,16 +113,8 @@ class SpotTrade(Struct, OneId, gc=False, forbid_unknown_fields=True):
     buyer_order_id: Long | UnsetType = field(name="b", default=UNSET)
     seller_order_id: Long | UnsetType = field(name="a", default=UNSET)
 
-    @property
-    def first_trade_id(self) -> int:
-        return self.exchange_id
 
-    @property
-    def last_trade_id(self) -> int:
-        return self.exchange_id
-
-
-class BlockTrade(Struct, OneId, gc=False, forbid_unknown_fields=True):
+class BlockTrade(Struct, OneTrade, gc=False, forbid_unknown_fields=True):
     """A trade that was agreed on outside the order book. `exchange_id` counts block trades only."""
 
     event_type: Literal["blockTrade"] = field(name="e")
@@ -119,14 +125,6 @@ class BlockTrade(Struct, OneId, gc=False, forbid_unknown_fields=True):
     quantity: str = field(name="q")
     occurred_at_ms: Long = field(name="T")
     buyer_is_maker: bool = field(name="m")
-
-    @property
-    def first_trade_id(self) -> int:
-        return self.exchange_id
-
-    @property
-    def last_trade_id(self) -> int:
-        return self.exchange_id
 
 
 class FuturesAggTrade(Struct, OneId, gc=False, forbid_unknown_fields=True):
@@ -146,7 +144,7 @@ class FuturesAggTrade(Struct, OneId, gc=False, forbid_unknown_fields=True):
     symbol_type: Long | UnsetType = field(name="st", default=UNSET)
 
 
-class FuturesTrade(Struct, OneId, gc=False, forbid_unknown_fields=True):
+class FuturesTrade(Struct, OneTrade, gc=False, forbid_unknown_fields=True):
     """One trade. `execution` is MARKET, RPI, INSURANCE_FUND, ADL or NA; a frame with NA has price and quantity 0."""
 
     event_type: Literal["trade"] = field(name="e")
@@ -159,14 +157,6 @@ class FuturesTrade(Struct, OneId, gc=False, forbid_unknown_fields=True):
     buyer_is_maker: bool = field(name="m")
     execution: str | UnsetType = field(name="X", default=UNSET)
     symbol_type: Long | UnsetType = field(name="st", default=UNSET)
-
-    @property
-    def first_trade_id(self) -> int:
-        return self.exchange_id
-
-    @property
-    def last_trade_id(self) -> int:
-        return self.exchange_id
 
 
 Trade = SpotAggTrade | SpotTrade | BlockTrade | FuturesAggTrade | FuturesTrade

@@ -9,7 +9,6 @@ None of them holds all that the exchange sent, so the way back gives a part of i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -18,19 +17,15 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import Struct
 
-from k2.ingestion.core.decimals import NumberError
-from k2.ingestion.core.outcome import Reason
+from k2.ingestion.core.decimals import plain_number
 from k2.ingestion.core.rows import Writer
 from k2.ingestion.exchanges.binance.candles import Kline
 from k2.ingestion.exchanges.binance.originals import decimal_text
 from k2.ingestion.exchanges.binance.streams import Subject
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_PLAIN = re.compile(r"[0-9]+(?:\.[0-9]+)?")
-_MAX_TEXT_LENGTH = 128  # of a number; far from where a double becomes infinite
 
 _encode = msgspec.json.Encoder().encode
-_is_plain = _PLAIN.fullmatch
 
 
 class _Candle(Struct, gc=False):
@@ -204,17 +199,8 @@ def futures_quote_original(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(number: str) -> str:
-    """
-    The text itself.
-
-    Raises:
-        NumberError: it is no plain decimal number, or beyond all reason.
-    """
-    if len(number) > _MAX_TEXT_LENGTH:
-        raise NumberError(Reason.NUMBER_OUT_OF_RANGE, number, f"has {len(number)} characters")
-    if _is_plain(number) is None:
-        raise NumberError(Reason.NUMBER_INVALID, number, "is no plain decimal number")
-    return number
+    """The text itself, once it is known to be a plain decimal number."""
+    return plain_number(number)[0]
 
 
 def _double(number: str) -> float:

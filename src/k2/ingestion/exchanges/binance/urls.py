@@ -63,40 +63,29 @@ def rest_url_of(ws_url: str) -> str | None:
     return host.rest_url if host else None
 
 
-def dial_url(ws_url: str, stream_kind: str) -> str:
-    """
-    The address to connect to for `--ws-url`, a valid one: the server's combined-stream endpoint.
-
-    A path ending in `/ws` or `/stream`, or none, becomes `/stream`. On the exchange's own futures servers it is the branch that
-    carries `stream_kind` ("aggTrade", "kline_1m", "depth5@100ms", "!bookTicker").
-    """
-    parts = urlsplit(ws_url)
-    path = f"/{_branch(stream_kind)}/stream" if market_of(ws_url) is Market.USDM else _combined(parts.path)
-    query = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] not in _DROPPED_PARAMETERS]
-    return parts._replace(path=path, query=urlencode(query), fragment="").geturl()
-
-
 def stream_url(ws_url: str, stream: str) -> str:
     """
-    The address to connect to for one stream by its name ("btcusdt@kline_1m", "!markPrice@arr@1s"): see `dial_url`.
+    The address to connect to for one stream by its name: the combined-stream endpoint of the server at `ws_url`, a valid address.
+
+    A path ending in `/ws` or `/stream`, or none, becomes `/stream`. On the exchange's own futures servers it is the branch that
+    carries the stream ("btcusdt@kline_1m", "!markPrice@arr@1s").
 
     Streams with the same address can share a connection. A foreign server has one address for all of them; one that has branches
     as the exchange does is named with the branch ("ws://relay/market/stream"), and then carries that branch only.
     """
-    return dial_url(ws_url, _kind_of(stream))
+    parts = urlsplit(ws_url)
+    path = f"/{_branch(stream)}/stream" if market_of(ws_url) is Market.USDM else _combined(parts.path)
+    query = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] not in _DROPPED_PARAMETERS]
+    return parts._replace(path=path, query=urlencode(query), fragment="").geturl()
 
 
 def _host(ws_url: str) -> _Host | None:
     return _HOSTS.get(urlsplit(ws_url).hostname or "")
 
 
-def _kind_of(stream: str) -> str:
-    """A stream's name without its symbol: "kline_1m", "depth5@100ms". All-market names have none, and are their own kind."""
-    return stream if stream.startswith("!") else stream.partition("@")[2]
-
-
-def _branch(stream_kind: str) -> str:
-    name = stream_kind.removeprefix("!").split("@", 1)[0].split("_", 1)[0].rstrip("0123456789")
+def _branch(stream: str) -> str:
+    spec = stream.removeprefix("!") if stream.startswith("!") else stream.partition("@")[2]
+    name = spec.split("@", 1)[0].split("_", 1)[0].rstrip("0123456789")
     return "public" if name in _PUBLIC_KINDS else "market"
 
 
