@@ -11,7 +11,7 @@ from typing import Any
 
 import fastavro
 
-from k2.ingestion.core.outcome import Outcome, Publish, Record
+from k2.ingestion.core.outcome import EVENT_FAILURES, DeadLetter, Outcome, Publish, Record
 from k2.ingestion.core.pipeline import Pipeline
 from k2.ingestion.exchanges.binance.names import Stream, stream_name, stream_of
 from k2.ingestion.exchanges.binance.streams import Output, RowBuilder, avro_output
@@ -74,6 +74,13 @@ def avro_outputs(stream: Stream) -> Sequence[Output]:
     """One topic for all, under the schema of the stream's kind."""
     assert stream.kind is not None, stream.name
     return [avro_output(TOPIC, schema_of(stream.kind.schema_name), 1)]
+
+
+def assert_tells_all(letter: DeadLetter, frame: bytes) -> None:
+    """A dead letter has all of its frame, and says what is wrong with it."""
+    assert letter.payload == frame
+    assert (letter.stage, letter.reason) in EVENT_FAILURES
+    assert letter.error
 
 
 def decoded(value: bytes) -> dict[str, Any]:

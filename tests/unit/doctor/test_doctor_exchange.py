@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trustme
@@ -23,32 +22,11 @@ from k2.ingestion.core.outcome import Reason
 from k2.ingestion.exchanges.binance.symbols import SymbolInfo
 from k2.simulator.exchange import Exchange
 from k2.simulator.faults import AcceptAndDrop, Garbage, Refuse, Silence
-from k2.simulator.generated import GeneratedMarket, GeneratedOptions
-from k2.simulator.options import options_for
-from unit.doctor.contexts import context
+from unit.doctor.contexts import SYMBOLS, Running, context
 from unit.feed.servers import Peer, eventually, listening
 
-SYMBOLS = ("BTCUSDT", "ETHUSDT")
 NONE: Findings = {}
 MARKET_DATA_ONLY = "wss://data-stream.binance.vision"
-Running = Callable[..., Awaitable[Exchange]]
-
-
-@pytest.fixture
-async def running() -> AsyncIterator[Running]:
-    """Starts simulated exchanges, and stops them after the test."""
-    started: list[Exchange] = []
-
-    async def start(venue: str = "spot", rate: float | None = 500, **options: Any) -> Exchange:
-        market = GeneratedMarket(GeneratedOptions(symbols=SYMBOLS, rate=rate, venue=venue))  # type: ignore[arg-type]
-        exchange = Exchange(market, replace(options_for(market.venue), **options))
-        await exchange.start()
-        started.append(exchange)
-        return exchange
-
-    yield start
-    for exchange in started:
-        await exchange.stop()
 
 
 def looking_at(exchange: Exchange, *flags: object, timeout_s: float = 5.0) -> Context:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -25,18 +24,14 @@ from k2.ingestion.adapters.feed.transports import choose_transport
 from k2.ingestion.exchanges.binance.names import stream_of
 from k2.simulator.exchange import Exchange
 from k2.simulator.faults import Silence
-from k2.simulator.generated import GeneratedMarket, GeneratedOptions
-from k2.simulator.options import options_for
 from k2.simulator.registry import EmbeddedRegistry
 from kit.mock_kafka import MockKafka
 from unit.core.pipelines import pipeline_of
-from unit.doctor.contexts import context
+from unit.doctor.contexts import SYMBOLS, Running, context
 from unit.doctor.test_doctor_topics import HEALTHY, WANTED
 
 NONE: Findings = {}
-SYMBOLS = ("BTCUSDT", "ETHUSDT")
 WELL, HM, AWAY, WRONG = ok("well"), warning("hm", "look", "look x"), away("gone", "wait"), wrong("bad", "mend", "mend x")
-Running = Callable[..., Awaitable[Exchange]]
 
 
 class TestTogether:
@@ -175,23 +170,6 @@ class TestSchemas:
         flags = ("--streams", "aggTrade", "kline_1m", "--state-dir", tmp_path)
         found = await check_registry(context("--schema-registry", "http://127.0.0.1:1", *flags), NONE)
         assert f"no id on disk for {TRADES}-value, {KLINES}-value and waits" in found.advice
-
-
-@pytest.fixture
-async def running() -> AsyncIterator[Running]:
-    """Starts simulated exchanges, and stops them after the test."""
-    started: list[Exchange] = []
-
-    async def start(venue: str = "spot", **options: Any) -> Exchange:
-        market = GeneratedMarket(GeneratedOptions(symbols=SYMBOLS, rate=200, venue=venue))  # type: ignore[arg-type]
-        exchange = Exchange(market, replace(options_for(market.venue), **options))
-        await exchange.start()
-        started.append(exchange)
-        return exchange
-
-    yield start
-    for exchange in started:
-        await exchange.stop()
 
 
 def looking_at(exchange: Exchange, *flags: object, symbols: Sequence[str] = SYMBOLS, timeout_s: float = 20.0) -> Context:
