@@ -281,7 +281,7 @@ class _Director:
             distinct=self._distinct,
             per_s=self._memory.per_s,
             rows=self._memory.rows(tally),
-            streams=max(len(self._rows), sum(1 for _ in tally.series())),
+            streams=max(len(self._rows), len(tally.series())),
             letters=tuple(self._letters.latest),
             letters_by_reason=self._letters.by_reason,
             records=tuple(tally.latest),
@@ -291,7 +291,7 @@ class _Director:
         held = self._tally.topics[plan.name]
         schema_id = self._reading.schema_ids.get(plan.name) if self._first_record_s else None
         form = form_in_words(plan, schema_id)
-        return TopicRow(plan.name, form, held.records, held.distinct, held.missing, self._memory.topic_per_s(plan.name))
+        return TopicRow(plan.name, form, held.records, held.missing, self._memory.topic_per_s(plan.name))
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

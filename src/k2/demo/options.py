@@ -7,10 +7,10 @@ What concerns the client (profile, market, symbols, streams) is handed on to it 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from msgspec import Struct
 
@@ -20,6 +20,7 @@ from k2.ingestion.exchanges.binance.names import Stream
 from k2.ingestion.routing import streams_for
 from k2.ingestion.settings import Settings, load_settings
 from k2.ingestion.topic_plan import RAW, TopicPlan
+from k2.reading.options import Check
 from k2.simulator.catalogue import CATALOGUES
 from k2.simulator.market import Venue
 
@@ -31,8 +32,6 @@ HANDED_ON = ("profile", "market", "symbols", "streams", "stream", "raw_streams",
 NOWHERE = ("--ws-url", "ws://127.0.0.1:1", "--rest-url", "off")  # stands for the simulated exchange until it has an address
 BASE_ASSETS = ("BTC", "ETH", "BNB")  # what the simulated exchange trades where all symbols of a quote asset are wanted
 CLOSED = "closed"
-
-_T = TypeVar("_T")
 
 
 class DemoOptions(Struct, frozen=True, kw_only=True, dict=True):
@@ -100,16 +99,20 @@ class DemoOptions(Struct, frozen=True, kw_only=True, dict=True):
         """Whether the client takes the stream's frames apart, rather than only keeping them."""
         return stream.kind is not None and any(plan.takes(stream) and plan.layout != RAW for plan in self.topics)
 
+    @cached_property
+    def decoded(self) -> tuple[Stream, ...]:
+        """Those of the streams whose frames the client takes apart."""
+        return tuple(stream for stream in self.streams if self.is_decoded(stream))
+
     @property
     def arrays(self) -> tuple[str, ...]:
         """The streams whose frames hold many events for the client."""
         known = CATALOGUES[self.venue].all_market
-        return tuple(s.name for s in self.streams if s.name in known and known[s.name].in_array and self.is_decoded(s))
+        return tuple(stream.name for stream in self.decoded if stream.name in known and known[stream.name].in_array)
 
     def pace(self, now_ms: int) -> Pace:
         """How fast the simulated market's clock runs."""
-        decoded = [stream for stream in self.streams if self.is_decoded(stream)]
-        closed_only = self.closed_only and any(stream.spec.startswith("kline_") for stream in decoded)
+        closed_only = self.closed_only and any(stream.spec.startswith("kline_") for stream in self.decoded)
         return pace_for(self.streams, self.venue, len(self.market_symbols), self.seconds, closed_only=closed_only, now_ms=now_ms)
 
 
@@ -124,30 +127,21 @@ def make_options(values: Mapping[str, Any], environ: Mapping[str, str] | None = 
     Raises:
         ConfigurationError: with every fault found.
     """
-    faults: list[str] = []
-
-    def checked(name: str, parse: Callable[[Any], _T], default: _T) -> _T:
-        given = values.get(name)
-        try:
-            return default if given is None else parse(given)
-        except ValueError as error:
-            faults.append(f"--{name}: {error}")
-            return default
-
+    check = Check()
     live = bool(values.get("live"))
     if live and values.get("rate") is not None:
-        faults.append("--rate: the real exchange has a pace of its own; leave it out with --live")
-    seconds = checked("seconds", lambda text: _number(text, MAX_SECONDS), DEFAULT_SECONDS)
-    rate = checked("rate", lambda text: _number(text, MAX_RATE), DEFAULT_RATE)
+        check.faults.append("--rate: the real exchange has a pace of its own; leave it out with --live")
+    seconds = check.parsed("--seconds", values.get("seconds"), lambda text: _number(text, MAX_SECONDS), DEFAULT_SECONDS)
+    rate = check.parsed("--rate", values.get("rate"), lambda text: _number(text, MAX_RATE), DEFAULT_RATE)
     words = tuple(_handed_on(values))
     try:
         settings = load_settings([*words, *(() if live else NOWHERE)], environ or {})
     except ConfigurationError as error:
-        raise ConfigurationError(*faults, *error.faults) from None
-    options = DemoOptions(settings=settings, words=words, seconds=seconds, rate=rate, live=live, keep=checked("keep", Path, None))
-    faults += _confusing(options)
-    if faults:
-        raise ConfigurationError(*faults)
+        raise ConfigurationError(*check.faults, *error.faults) from None
+    keep = check.parsed("--keep", values.get("keep"), Path, None)
+    options = DemoOptions(settings=settings, words=words, seconds=seconds, rate=rate, live=live, keep=keep)
+    check.faults += _confusing(options)
+    check.raise_faults()
     return options
 
 
@@ -167,9 +161,8 @@ def _confusing(options: DemoOptions) -> Iterator[str]:
         silent = [name for name in dict.fromkeys(names) if name not in kinds]
         if silent:
             yield f"--streams: the simulated exchange has no {', '.join(silent)}; take others, or --live"
-    decoded = [stream for stream in options.streams if options.is_decoded(stream)]
-    of_symbols = {stream.spec for stream in decoded if not stream.is_all_market}
-    for stream in decoded:
+    of_symbols = {stream.spec for stream in options.decoded if not stream.is_all_market}
+    for stream in options.decoded:
         if stream.is_all_market and stream.spec in of_symbols:
             yield f"--streams: {stream.name} brings what {stream.spec} brings, under the same message_id: take one of them"
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from k2.ingestion.exchanges.binance.names import Stream
 from k2.simulator.catalogue import CATALOGUES, Catalogue
-from k2.simulator.intervals import EAST_8_MS, next_opening_ms, opening_ms
+from k2.simulator.intervals import candle_of, next_opening_ms, opening_ms
 from k2.simulator.market import Venue
 
 CLOSINGS = 5  # candles of the longest interval in the time that is watched
@@ -51,11 +51,8 @@ def pace_for(streams: Iterable[Stream], venue: Venue, symbols: int, seconds: flo
 
 
 def _length_ms(spec: str) -> int:
-    return next_opening_ms(_interval(spec), 0)
-
-
-def _interval(spec: str) -> str:
-    return spec.removeprefix("kline_").partition("@")[0]
+    interval, _ = candle_of(spec)
+    return next_opening_ms(interval, 0)
 
 
 def _frames_per_s(stream: Stream, catalogue: Catalogue, symbols: int) -> float:
@@ -67,6 +64,6 @@ def _frames_per_s(stream: Stream, catalogue: Catalogue, symbols: int) -> float:
 
 def _beginning_ms(spec: str, speed: int, seconds: float, now_ms: int) -> int:
     """Far enough in the past that no event comes from the future, and shortly before a candle closes."""
-    offset_ms = EAST_8_MS if "@" in spec else 0
+    interval, offset_ms = candle_of(spec)
     latest_ms = now_ms - int((seconds + PREPARED_FOR_S) * speed * 1000)
-    return opening_ms(_interval(spec), latest_ms, offset_ms) - int(CLOSES_AFTER_S * speed * 1000)
+    return opening_ms(interval, latest_ms, offset_ms) - int(CLOSES_AFTER_S * speed * 1000)

@@ -58,7 +58,7 @@ class SimulatedExchange:
         start: Start | None = "subscribed" if pace.began_at_ms is not None else None
         self._exchange = Exchange(self._market, replace(options_for(options.venue), start=start))
         self._streams = tuple(stream.name for stream in options.streams)
-        self._decoded = frozenset(stream.name for stream in options.streams if options.is_decoded(stream))
+        self._decoded = frozenset(stream.name for stream in options.decoded)
 
     async def start(self) -> None:
         await self._exchange.start()

@@ -23,10 +23,6 @@ class IdRanges:
         self._ends: list[int] = []
         self.count = 0
 
-    def add(self, number: int) -> bool:
-        """Take a number in. False where it was there already."""
-        return self.cover(number, number)
-
     def cover(self, first: int, last: int) -> bool:
         """Take in all numbers from `first` to `last`. False where all were there already, and where there are none."""
         low = bisect_right(self._starts, first - 1)

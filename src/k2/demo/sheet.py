@@ -179,7 +179,7 @@ def make_sheet(
     """Put together what was counted; `rows` is the order in which symbols and streams are listed."""
     order = {key: place for place, key in enumerate(dict.fromkeys(rows))}
     topics = tuple(_books(plan, tally, order) for plan in plans)
-    each_once = _ordered((series for _, series in tally.series()), order)
+    each_once = _ordered(tally.series().values(), order)
     return Sheet(
         client=client, topics=topics, series=each_once, held=held, letters=dict(letters), sent=sent, speed=speed,
         seconds=seconds,

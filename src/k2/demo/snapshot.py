@@ -52,7 +52,6 @@ class TopicRow(Struct, frozen=True):
     name: str
     form: str
     records: int
-    distinct: int
     missing: int
     per_s: float
 
@@ -151,8 +150,7 @@ class Memory:
     def _shown(self, tally: Tally) -> dict[Key, SeriesTally]:
         """The series that have a row, each from the first topic that holds it."""
         found: dict[Key, SeriesTally] = {}
-        for _, series in tally.series():
-            key = series.symbol, series.stream
+        for key, series in tally.series().items():
             if len(self._order) < MOST_ROWS:
                 self._order[key] = None
             if key in self._order:

@@ -169,7 +169,7 @@ SORTS: Mapping[str, Sort] = {
     ),
     "frame": Sort(
         "payload", {AVRO: "payload"}, "", "", lambda _: "raw",
-        lambda f: (_count(list(f["payload"] or b""), "bytes"), _payload_text(f["payload"])),
+        lambda f: (f"{len(f['payload'] or b'')} bytes", _payload_text(f["payload"])),
     ),
 }  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -62,17 +62,14 @@ class TopicTally:
         return seen.row
 
     def _is_new(self, tally: SeriesTally, seen: Seen, key: Key) -> bool:
-        if seen.span is None:
-            return self._recent.add((key, seen.identity))
-        if tally.ids is None:
-            tally.ids = IdRanges()
-        first, last = seen.span
-        # What covers several numbers may begin inside of what came before: only as a whole it tells whether it is new.
-        return tally.ids.cover(first, last) if first == last else self._covers(tally.ids, seen, key)
-
-    def _covers(self, ids: IdRanges, seen: Seen, key: Key) -> bool:
-        assert seen.span is not None  # noqa: S101 - for the type checker
-        ids.cover(*seen.span)
+        if seen.span is not None:
+            first, last = seen.span
+            if tally.ids is None:
+                tally.ids = IdRanges()
+            is_new = tally.ids.cover(first, last)
+            if first == last:
+                return is_new
+            # What covers several numbers may begin inside of what came before: only as a whole it tells whether it is new.
         return self._recent.add((key, seen.identity))
 
     @property
@@ -96,14 +93,13 @@ class Tally:
         """Count one record of a topic."""
         self.latest.append(self.topics[topic].take(record, at_ms))
 
-    def series(self) -> Iterator[tuple[str, SeriesTally]]:
-        """Each stream of each symbol once, with the first topic that holds it."""
-        known: set[Key] = set()
-        for name, topic in self.topics.items():
+    def series(self) -> dict[Key, SeriesTally]:
+        """Each stream of each symbol once, as the first topic that holds it has it."""
+        found: dict[Key, SeriesTally] = {}
+        for topic in self.topics.values():
             for key, series in topic.series.items():
-                if key not in known:
-                    known.add(key)
-                    yield name, series
+                found.setdefault(key, series)
+        return found
 
     @property
     def records(self) -> int:

@@ -245,15 +245,15 @@ def _letter(letter: LetterRow, width: int, glyphs: Glyphs) -> Text:
 
 def _records(records: tuple[RecordRow, ...], rows: int) -> RenderableType:
     shown = records[-rows:]
-    columns = max((len(record.cells) for record in shown), default=0)
+    told = [record.cells for record in shown]
+    columns = max(map(len, told), default=0)
     alike = len({record.sort for record in shown}) <= 1
     table = Table.grid(padding=(0, 3, 0, 0))
     table.add_column(no_wrap=True)
     for column in range(columns if alike else 1):
         table.add_column(justify="right" if alike and column else "left", no_wrap=True)
-    for record in shown:
-        cells = record.cells if alike else ("  ".join(record.cells),)
-        texts = (Text(cell, SIDE_STYLES.get(cell, "")) for cell in cells)
+    for record, cells in zip(shown, told, strict=True):
+        texts = (Text(cell, SIDE_STYLES.get(cell, "")) for cell in (cells if alike else ("  ".join(cells),)))
         table.add_row(Text(f"  {printable(record.message_id)}"), *texts)
     blanks = (Text() for _ in range(rows - len(shown)))
     return Group(Text("Latest records, as their message_id and fields were decoded", HEAD), table, *blanks)

@@ -52,17 +52,6 @@ class Printer:
                 frames.append(wrap(event))
 
 
-class _Printers:
-    """Several lanes that trade at the same moments."""
-
-    def __init__(self, printers: Sequence[Printer]) -> None:
-        self._printers = printers
-
-    def render(self, turn: int, event_at_ms: int, frames: list[Frame]) -> None:
-        for printer in self._printers:
-            printer.render(turn, event_at_ms, frames)
-
-
 class Timetable:
     """The streams that speak by time."""
 
@@ -87,9 +76,9 @@ class Timetable:
 
 
 class Audience(NamedTuple):
-    """Who has to speak: by turn what prints its takes, or None, and what comes by time."""
+    """Who has to speak: by turn those who print its takes, and what comes by time."""
 
-    printers: list[Printer | _Printers | None]
+    printers: list[list[Printer]]
     hears_takes: bool
     timetable: Timetable
 
@@ -118,13 +107,7 @@ def audience_of(streams: Iterable[str], venue: Venue, lanes: Sequence[Lane], for
     for name, lane in by_name.items():
         if name in heard:
             printers[lane.turn].append(Printer(lane, heard[name]))
-    return Audience([_together(of_turn) for of_turn in printers], bool(heard), timetable)
-
-
-def _together(printers: list[Printer]) -> Printer | _Printers | None:
-    if len(printers) > 1:
-        return _Printers(printers)
-    return printers[0] if printers else None
+    return Audience(printers, bool(heard), timetable)
 
 
 def _speaker(stream: str, offer: Timed, lane: Lane) -> Callable[[int], Iterable[Frame]]:

@@ -216,8 +216,10 @@ class GeneratedMarket:
         if not self._audience.hears_takes:
             return
         for number in range(first, end):
-            if printer := printers[number % turns]:
-                printer.render(number // turns, self.at_ms(number), frames)
+            if of_turn := printers[number % turns]:
+                at_ms = self.at_ms(number)
+                for printer in of_turn:
+                    printer.render(number // turns, at_ms, frames)
 
     def _settled_ms(self, now_s: float) -> int:
         """Up to when everything has been issued that will ever have happened."""

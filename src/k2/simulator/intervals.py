@@ -41,6 +41,12 @@ INTERVALS: dict[Venue, tuple[str, ...]] = {
 }
 
 
+def candle_of(kind: str) -> tuple[str, int]:
+    """Interval and offset in milliseconds of a stream of candles, such as `kline_1d@+08:00`."""
+    interval, _, zone = kind.removeprefix("kline_").partition("@")
+    return interval, EAST_8_MS if zone else 0
+
+
 def opening_ms(interval: str, at_ms: int, offset_ms: int = 0) -> int:
     """
     When the candle that contains a moment began.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from k2.simulator.intervals import EAST_8_MS, FUNDING_MS, INTERVALS, next_opening_ms, opening_ms
+from k2.simulator.intervals import FUNDING_MS, INTERVALS, candle_of, next_opening_ms, opening_ms
 from k2.simulator.streams import kind_of
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ def moved_snapshot(snapshot: bytes, by_ms: int) -> bytes:
 
 def _candle(text: bytes, kind: str, by_ms: int) -> bytes:
     """The bounds of a candle move to those of the candle that its beginning falls into."""
-    interval, _, zone = kind.removeprefix("kline_").partition("@")
-    offset_ms = EAST_8_MS if zone else 0
+    interval, offset_ms = candle_of(kind)
     opened = _TIMES[b"t"].search(text)
     if opened is None or interval not in INTERVALS["spot"]:
         return _by(text, b"E", by_ms)

@@ -18,12 +18,12 @@ _REPEATED_MS = 1_000  # spot repeats the upper levels of a book that did not cha
 
 
 def spot_quote(lane: Lane, take: int, _at_ms: int) -> str:
-    return f'{{"u":{lane.ladder.update_id(take)},"s":"{lane.symbol}",{_best(lane, take)}}}'
+    return f'{{"u":{lane.ladder.update_id(take)},"s":"{lane.symbol}",{best(lane, take)}}}'
 
 
 def usdm_quote(lane: Lane, take: int, at_ms: int) -> str:
     return (
-        f'{{"e":"bookTicker","u":{lane.ladder.update_id(take)},"s":"{lane.symbol}","ps":"{lane.pair}",{_best(lane, take)},'
+        f'{{"e":"bookTicker","u":{lane.ladder.update_id(take)},"s":"{lane.symbol}","ps":"{lane.pair}",{best(lane, take)},'
         f'"T":{at_ms - EVENT_DELAY_MS},"E":{at_ms},"st":{lane.symbol_type}}}'
     )
 
@@ -91,7 +91,8 @@ def snapshot(lane: Lane, issued: int, limit: int) -> str:
     return f'{{"lastUpdateId":{last_update_id},"E":{at_ms},"T":{at_ms - EVENT_DELAY_MS},{book}}}'
 
 
-def _best(lane: Lane, take: int) -> str:
+def best(lane: Lane, take: int) -> str:
+    """The best prices and quantities after a take, as quotes and tickers tell them."""
     quote, book = lane.ladder.quote(take), lane.book
     return (
         f'"b":"{book.price_text(quote.bid)}","B":"{book.quantity_text(quote.bid_lots)}",'

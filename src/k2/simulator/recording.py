@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_BLOCK_BYTES = 1 << 16  # what a block holds of later members is copied: a recorder makes more than one a second
 _FRAME_HEAD = b'{"stream":'
 _URL = re.compile(rb"wss?://")
 _SNAPSHOT_HEAD = b'{"lastUpdateId":'
@@ -111,11 +112,13 @@ def _bytes_of(path: Path, option: str) -> bytes:
 
 def _unpacked(content: bytes) -> bytes:
     """What a file of gzip members holds. One that was torn off is read as far as it goes: its writer was killed."""
-    text = bytearray()
-    while content.startswith(_GZIP_MAGIC):
+    text, at = bytearray(), 0
+    while content.startswith(_GZIP_MAGIC, at):
         member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-        text += member.decompress(content)
-        content = member.unused_data
+        while not member.eof and at < len(content):
+            block = content[at : at + _BLOCK_BYTES]
+            text += member.decompress(block)
+            at += len(block) - len(member.unused_data)
     return bytes(text)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from k2.simulator.instruments import signed_text
 from k2.simulator.intervals import DAY_MS, HOUR_MS, MINUTE_MS
+from k2.simulator.quotes import best
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,14 +43,12 @@ def spot_full(lane: Lane, moment_ms: int) -> str:
     """Everything about the last 24 hours, and the best prices at their end."""
     book, opens_ms = lane.book, moment_ms - 1 - DAY_MS
     first, end = lane.takes_before(opens_ms), lane.takes_before(moment_ms)
-    s, quote = book.summary(first, end), lane.ladder.quote(end - 1)
+    s = book.summary(first, end)
     return (
         f'{{"e":"24hrTicker","E":{moment_ms},"s":"{lane.symbol}",{_change(book, s)},"w":"{book.price_text(s.average)}",'
         f'"x":"{book.price_text(book.price(first - 1))}","c":"{book.price_text(s.close)}",'
         f'"Q":"{book.quantity_text(book.last_fill_lots(end - 1))}",'
-        f'"b":"{book.price_text(quote.bid)}","B":"{book.quantity_text(quote.bid_lots)}",'
-        f'"a":"{book.price_text(quote.ask)}","A":"{book.quantity_text(quote.ask_lots)}",'
-        f"{_range(book, s)},{_volumes(book, s, 8)},{_ends(s, opens_ms, moment_ms)}}}"
+        f"{best(lane, end - 1)},{_range(book, s)},{_volumes(book, s, 8)},{_ends(s, opens_ms, moment_ms)}}}"
     )
 
 

@@ -126,5 +126,4 @@ def test_expected_rows_are_those_that_come(values: dict[str, Any]) -> None:
     """Nothing turns up under another name than expected."""
     options = asked(**{**values, "symbols": list(SYMBOLS)})
     _, records = played(options)
-    came = {(series.symbol, series.stream) for _, series in tallied(options, records).series()}
-    assert came <= set(expected_rows(options))
+    assert set(tallied(options, records).series()) <= set(expected_rows(options))

@@ -31,7 +31,7 @@ def test_numbers_without_holes_take_no_room() -> None:
     """However many ids come, one interval holds them as long as none is missing, whatever their order."""
     ranges = IdRanges()
     for number in (5, 6, 9, 8, 7, 4):
-        ranges.add(number)
+        ranges.cover(number, number)
     assert (ranges._starts, ranges._ends) == ([4], [9])
 
 
@@ -68,7 +68,7 @@ def test_symbols_have_numberings_of_their_own() -> None:
     tally.take(TOPIC, record(7, "ETHUSDT"))
     tally.take(TOPIC, record(8, "ETHUSDT", side="SELL"))
     assert tally.distinct == 3
-    assert {series.symbol: (series.records, series.latest.word) for _, series in tally.series()} == {
+    assert {series.symbol: (series.records, series.latest.word) for series in tally.series().values()} == {
         "BTCUSDT": (1, "BUY"),
         "ETHUSDT": (2, "SELL"),
     }
@@ -81,7 +81,9 @@ def test_the_same_record_in_two_topics_is_no_twin() -> None:
     tally.take("other", record(7))
     tally.take("other", record(8))
     assert (tally.records, tally.distinct) == (3, 3)
-    assert [(topic, series.records) for topic, series in tally.series()] == [(TOPIC, 1)]
+    ((key, series),) = tally.series().items()
+    assert series is tally.topics[TOPIC].series[key]
+    assert series.records == 1
 
 
 def test_only_the_latest_records_are_remembered() -> None:

@@ -34,7 +34,7 @@ def row(symbol: str, side: str = "BUY", missing: int = 0, stream: str = "aggTrad
 
 
 def topic(name: str, form: str = "by the registry's schema 1", missing: int = 0) -> TopicRow:
-    return TopicRow(name, form, 7_190, 7_190, missing, 601.2)
+    return TopicRow(name, form, 7_190, missing, 601.2)
 
 
 SEEN = Snapshot(
