@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from msgspec import Struct, field
 
 from k2.ingestion.core.outcome import Control, DeadLetter, Stage
-from k2.ingestion.core.pipeline import Pipeline
+from k2.ingestion.core.pipeline import Pipeline, name_at_head
 from k2.recorder.counts import Counts, count
 from k2.recorder.pressure import Room
 
@@ -21,7 +21,6 @@ MOST_UNASKED = 1_000  # beyond these, streams that nobody asked for are counted 
 OTHERS, NAMELESS = "(others)", "(no name)"
 _SHOWN_BYTES = 100
 _OPENINGS = (b"{", b"[")
-_HEAD_LENGTH = len(b'{"stream":"')
 
 
 class Chunk(Struct):
@@ -83,7 +82,7 @@ class Intake:
         if not self._in_turn:
             self._in_turn = True
             self._schedule(self._end_turn)
-        stream = self._names.get(_name_in(frame)) or self._judge(frame)
+        stream = self._names.get(name_at_head(frame)) or self._judge(frame)
         if stream:
             self.received += 1
             self._take(stream, at_ns, frame)
@@ -136,8 +135,3 @@ class Intake:
         if name not in self._names and len(self._names) >= self._most_names:
             return OTHERS
         return self._names.setdefault(name, stream)
-
-
-def _name_in(frame: bytes) -> bytes:
-    """What stands where the stream's name does in a frame of the usual form."""
-    return frame[_HEAD_LENGTH : frame.find(b'"', _HEAD_LENGTH)]

@@ -16,11 +16,11 @@ from msgspec import Raw, Struct
 
 from k2.ingestion.adapters.registry_decoder import parsed_schema
 from k2.ingestion.core.decoding import UndecodableError, decode_framed
-from k2.ingestion.core.identity import message_identity
+from k2.ingestion.core.identity import digest, message_identity
 from k2.ingestion.core.letter_reader import Letter
 from k2.ingestion.core.outcome import Control, DeadLetter, Headers, Ignored, Outcome, Publish, Reason, Record, Stage
 from k2.ingestion.core.pipeline import Pipeline
-from k2.ingestion.core.rows import SOURCE_HEADER, frame_digest
+from k2.ingestion.core.rows import SOURCE_HEADER
 from k2.ingestion.exchanges.binance.kinds import RAW_SCHEMA, RAW_TOPIC
 from k2.ingestion.exchanges.binance.names import Stream, is_full_name, spec_of, stream_name
 from k2.ingestion.topic_plan import RAW, TopicPlan
@@ -126,7 +126,7 @@ class Workbench:
         except UndecodableError:
             return None
         frame: bytes = fields["payload"]
-        return frame if str(fields["message_id"]).endswith(f".{frame_digest(frame)}") else None
+        return frame if str(fields["message_id"]).endswith(f".{digest(frame)}") else None
 
     def _processed(
         self, letter: Letter, stream: Stream | None, plans: Sequence[TopicPlan], frame: bytes, now_us: int

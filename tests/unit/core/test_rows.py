@@ -15,9 +15,10 @@ from msgspec import Struct, field
 from k2.ingestion.core import array_rows as array_rows_module
 from k2.ingestion.core.array_rows import ArrayRow
 from k2.ingestion.core.decimals import NumberError
+from k2.ingestion.core.identity import digest
 from k2.ingestion.core.outcome import DeadLetter, Ignored, IgnoreReason, Outcome, Publish, Reason, Record, Stage
 from k2.ingestion.core.pipeline import Pipeline
-from k2.ingestion.core.rows import Destination, RawRow, StreamRow, frame_digest
+from k2.ingestion.core.rows import Destination, RawRow, StreamRow
 from k2.ingestion.core.sequence import ContiguousSequence, RisingSequence
 from k2.ingestion.core.wire import WireDecoder
 
@@ -272,4 +273,4 @@ def test_captured_stream_misses_nothing_and_repeats() -> None:
 
 def test_frame_is_numbered_by_its_digest() -> None:
     """The first half of its SHA-256, in hex."""
-    assert frame_digest(b"{}") == hashlib.sha256(b"{}").hexdigest()[:32]
+    assert digest(b"{}") == hashlib.sha256(b"{}").hexdigest()[:32]

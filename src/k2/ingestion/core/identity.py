@@ -32,8 +32,13 @@ def message_identity(value: bytes | None) -> str | None:
 
 
 def record_name(value: bytes) -> str:
-    """What a record is recognised by in its topic: its `message_id`, or where it has none the first 128 bits of its SHA-256."""
-    return message_identity(value) or f"sha256:{hashlib.sha256(value).hexdigest()[:_DIGEST_DIGITS]}"
+    """What a record is recognised by in its topic: its `message_id`, or where it has none its digest."""
+    return message_identity(value) or f"sha256:{digest(value)}"
+
+
+def digest(content: bytes) -> str:
+    """What numbers a frame or a record that has no number: the first 128 bits of its SHA-256, in hex."""
+    return hashlib.sha256(content).hexdigest()[:_DIGEST_DIGITS]
 
 
 def _string_length(value: bytes) -> tuple[int, int]:

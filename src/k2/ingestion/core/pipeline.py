@@ -54,7 +54,7 @@ class Pipeline:
 
     def process_history(self, frame: bytes, received_at_us: int) -> Outcomes:
         """The same for a frame that was made of what REST told: nobody sent it, so it is not captured."""
-        row = self._rows.get(frame[_HEAD_LENGTH : frame.find(b'"', _HEAD_LENGTH)])
+        row = self._rows.get(name_at_head(frame))
         return self._route_slowly(frame, received_at_us, _processed) if row is None else row.process(frame, received_at_us)
 
     def _route_slowly(self, frame: bytes, received_at_us: int, take: Take) -> Outcomes:
@@ -80,6 +80,11 @@ class Pipeline:
         if _announces_shutdown(message.get("data")):
             return (Control(ControlKind.SERVER_SHUTDOWN),)
         return (_unroutable(frame, "a stream that we did not ask for", name),)
+
+
+def name_at_head(frame: bytes) -> bytes:
+    """What stands where the stream's name does in a frame of the usual form."""
+    return frame[_HEAD_LENGTH : frame.find(b'"', _HEAD_LENGTH)]
 
 
 def _processed(row: Row, frame: bytes, received_at_us: int) -> Outcomes:

@@ -7,7 +7,6 @@ Three kinds of row answer to `process`: a stream of one symbol, a stream that is
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -265,8 +264,3 @@ class RawRow:
         self.published += 1
         self.last_event_ms = received_at_us // 1000  # frames that are not decoded tell no time of their own
         return (Publish(tuple(frame_record(to, frame, received_at_us) for to in self._destinations), 0),)
-
-
-def frame_digest(frame: bytes) -> str:
-    """What numbers a frame that has no number: the first 128 bits of its SHA-256, in hex."""
-    return hashlib.sha256(frame).hexdigest()[:32]

@@ -166,14 +166,14 @@ class RisingSequence:
         self.gaps: list[tuple[int, int]] = []
         self.ids_missing = 0
 
-    def observe(self, exchange_id: int, time_ms: int, _first_id: int | None = None, /) -> Placed:
+    def observe(self, exchange_id: int, _time_ms: int, _first_id: int | None = None, /) -> Placed:
         last_id = self._last_id
         if exchange_id > last_id:
             self._last_id = exchange_id
             return True, False, ()
         if exchange_id >= last_id // 2:
             return False, False, ()
-        self._last_id, self.last_time_ms = exchange_id, time_ms
+        self._last_id = exchange_id
         return True, False, (SequenceReset(self._stream, self._symbol, last_id, exchange_id),)
 
     def foresee(self, _exchange_id: int, _time_ms: int, /) -> tuple[Notice, ...]:
@@ -202,16 +202,10 @@ class RisingTimes(RisingSequence):
         return super().observe(exchange_id, time_ms, first_id)
 
 
-class AnyOrder(ContiguousSequence):
+class AnyOrder(RisingSequence):
     """For events that come again in whatever order: every id is welcome, and none is missed."""
 
     __slots__ = ()
 
     def observe(self, _exchange_id: int, _time_ms: int, _first_id: int | None = None, /) -> Placed:
         return True, False, ()
-
-    def foresee(self, _exchange_id: int, _time_ms: int, /) -> tuple[Notice, ...]:
-        return ()
-
-    def account_for(self, _exchange_id: int, _first_id: int | None = None, /) -> None:
-        """Nothing is counted."""

@@ -60,8 +60,9 @@ class Subscriptions:
     @property
     def leaving(self) -> frozenset[str]:
         """Streams that are not wanted any more and may still arrive."""
-        open_requests = [request for request, _ in self._pending.values()] + [request for _, request in self._refused]
-        unanswered = (stream for request in open_requests if request.method is Method.UNSUBSCRIBE for stream in request.streams)
+        unanswered = (
+            stream for request in self._open_requests if request.method is Method.UNSUBSCRIBE for stream in request.streams
+        )
         return frozenset(self._to_drop).union(unanswered) - self._wanted.keys()
 
     def change(self, streams: Iterable[str]) -> None:
@@ -174,7 +175,11 @@ class Subscriptions:
         pending = self._pending.pop(request_id, None) if request_id is not None else None
         return pending[0] if pending else None
 
+    @property
+    def _open_requests(self) -> list[Request]:
+        """What was asked and not granted yet."""
+        return [request for request, _ in self._pending.values()] + [request for _, request in self._refused]
+
     def _settle(self) -> None:
-        open_requests = [request for request, _ in self._pending.values()] + [request for _, request in self._refused]
-        waiting = any(request.method is Method.SUBSCRIBE and self._due_of(request) for request in open_requests)
+        waiting = any(request.method is Method.SUBSCRIBE and self._due_of(request) for request in self._open_requests)
         self._complete = self._complete or not (self._to_add or waiting)

@@ -12,12 +12,11 @@ from typing import Any
 
 import msgspec
 
-from k2.ingestion.exchanges.binance.candles import UTC_ZONE, candle_number, constants
+from k2.ingestion.exchanges.binance.candles import UNITS_MS, UTC_ZONE, candle_number, constants
 from k2.ingestion.exchanges.binance.names import stream_name
 
 MOST_CANDLES = 1_000  # in one answer
-_LONGEST_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000, "M": 31 * 86_400_000}
-_EPOCH_MONTH = 1970 * 12 + 1
+_LONGEST_MS = {**UNITS_MS, "M": 31 * UNITS_MS["d"]}
 
 _rows = msgspec.json.Decoder(list[list[Any]]).decode
 
@@ -31,12 +30,12 @@ def parameters(spec: str, symbol: str, first: int, last: int) -> dict[str, str]:
     fields = constants(spec)
     interval, zone = fields["interval"], fields["time_zone"]
     length_ms = _LONGEST_MS[interval[-1]] * int(interval[:-1])
-    before, after = (first, last) if interval[-1] != "M" else (first - _EPOCH_MONTH, last - _EPOCH_MONTH)
+    epoch = candle_number(interval, 0)
     asked = {
         "symbol": symbol,
         "interval": interval,
-        "startTime": str(max(0, _begin_ms(interval, before, length_ms) - length_ms)),
-        "endTime": str((after + 2) * length_ms),
+        "startTime": str(max(0, _begin_ms(interval, first - epoch, length_ms) - length_ms)),
+        "endTime": str((last - epoch + 2) * length_ms),
         "limit": str(MOST_CANDLES),
     }
     return asked if zone == UTC_ZONE else asked | {"timeZone": zone.removesuffix(":00").replace("+0", "")}
@@ -55,7 +54,8 @@ def frames(spec: str, symbol: str, wanted: Collection[int], answer: bytes) -> di
         ValueError: the answer has not the documented form.
     """
     try:
-        numbered = {candle_number(constants(spec)["interval"], row[0]): row for row in _rows(answer)}
+        interval = constants(spec)["interval"]
+        numbered = {candle_number(interval, row[0]): row for row in _rows(answer)}
         return {number: _frame(spec, symbol, row) for number, row in numbered.items() if number in wanted}
     except (msgspec.MsgspecError, IndexError, TypeError) as error:
         raise ValueError(f"not the documented form of candles: {error}") from error

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType, field
@@ -23,14 +24,14 @@ from k2.ingestion.core.rows import Writer
 from k2.ingestion.exchanges.binance.events import Long, Milliseconds
 from k2.ingestion.exchanges.binance.originals import decimal_text, milliseconds
 
-_UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _MONTHS_PER_YEAR = 12
 _COUNT = re.compile(r"[1-9][0-9]{0,3}")
 _LONGEST_AGO_MS = 40 * 86_400_000  # a month, and some days for a server that is late
 _LAST_DATE_MS = 253_402_300_799_999  # the end of year 9999
 SPOT_INTERVALS = "1s|1m|3m|5m|15m|30m|1h|2h|4h|6h|8h|12h|1d|3d|1w|1M"
 FUTURES_INTERVALS = SPOT_INTERVALS.removeprefix("1s|")
-UTC_ZONE, EAST_8_ZONE = "UTC", "+08:00"
+UTC_ZONE = "UTC"
 
 
 class Candle(Struct, gc=False):
@@ -99,13 +100,17 @@ def candle_number(interval: str, open_time_ms: int) -> int:
 
     The exchange may add an interval, for which there is no number: then the opening time stands for it.
     """
-    count, unit = interval[:-1], interval[-1:]
-    if unit == "M" and 0 <= open_time_ms <= _LAST_DATE_MS:
+    if interval[-1:] == "M" and 0 <= open_time_ms <= _LAST_DATE_MS:
         begin = datetime.fromtimestamp(open_time_ms / 1_000, UTC)
         return begin.year * _MONTHS_PER_YEAR + begin.month
-    if unit not in _UNITS_MS or _COUNT.fullmatch(count) is None:
-        return open_time_ms
-    return open_time_ms // (int(count) * _UNITS_MS[unit])
+    return open_time_ms // _length_ms(interval)
+
+
+@lru_cache(maxsize=256)  # the text comes from the exchange
+def _length_ms(interval: str) -> int:
+    """1 for an interval that nobody knows."""
+    count, unit = interval[:-1], interval[-1:]
+    return int(count) * UNITS_MS[unit] if unit in UNITS_MS and _COUNT.fullmatch(count) else 1
 
 
 def still_open(event: Kline) -> IgnoreReason | None:

@@ -146,12 +146,12 @@ def _futures_kline(event: Kline, _received_at_us: int, _frame: bytes) -> bytes:
         _FuturesKline(
             event.symbol,
             candle.interval,
-            _text(candle.open),
-            _text(candle.high),
-            _text(candle.close),
-            _text(candle.low),
+            plain_number(candle.open),
+            plain_number(candle.high),
+            plain_number(candle.close),
+            plain_number(candle.low),
             candle.is_closed,
-            _text(candle.volume),
+            plain_number(candle.volume),
             candle.trade_count,
             candle.open_time_ms,
             candle.close_time_ms,
@@ -178,10 +178,10 @@ def _futures_quote(event: Quote, _received_at_us: int, _frame: bytes) -> bytes:
         _FuturesQuote(
             event.exchange_id,
             event.symbol,
-            _text(event.bid_price),
-            _text(event.bid_quantity),
-            _text(event.ask_price),
-            _text(event.ask_quantity),
+            plain_number(event.bid_price),
+            plain_number(event.bid_quantity),
+            plain_number(event.ask_price),
+            plain_number(event.ask_quantity),
             event.event_time_ms or None,
             event.occurred_at_ms,
         )
@@ -198,10 +198,5 @@ def futures_quote_original(value: Mapping[str, Any]) -> dict[str, Any]:
     return {"e": "bookTicker", **message} if "E" in message else message
 
 
-def _text(number: str) -> str:
-    """The text itself, once it is known to be a plain decimal number."""
-    return plain_number(number)[0]
-
-
 def _double(number: str) -> float:
-    return float(_text(number))
+    return float(plain_number(number))

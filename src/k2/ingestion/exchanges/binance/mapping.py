@@ -7,8 +7,8 @@ encoder. The way back, from a record to the exchange's own keys, serves dead let
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from msgspec import UNSET, UnsetType
 
@@ -16,6 +16,8 @@ from k2.ingestion.core.avro import Encoder, MapShape
 from k2.ingestion.core.outcome import IgnoreReason
 from k2.ingestion.core.rows import Writer
 from k2.ingestion.exchanges.binance.events import FuturesAggTrade, FuturesTrade, Trade
+
+T = TypeVar("T")
 
 VENUE_PREFIX = b"BINANCE-"
 _TRADE_KEYS = ("event_time", "first_trade_id", "last_trade_id")
@@ -29,10 +31,10 @@ def vendor_shape(event_type: str, optional: tuple[str, ...]) -> MapShape:
 CONSTANTS: Mapping[str, Any] = {"trade_conditions": [], "platform_sequence": None}
 
 
-def spot_trade(encode: Encoder, id_prefix: bytes) -> Writer:
+def spot_trade(encode: Callable[..., T], id_prefix: bytes) -> Callable[[Trade, int, bytes], T]:
     """Writes a trade's record, and an aggregate's: one trade is its own first and last."""
 
-    def write(event: Trade, received_at_us: int, _frame: bytes) -> bytes:
+    def write(event: Trade, received_at_us: int, _frame: bytes) -> T:
         number = b"%d" % event.exchange_id
         return encode(
             id_prefix + number,
@@ -53,22 +55,29 @@ def spot_trade(encode: Encoder, id_prefix: bytes) -> Writer:
 
 
 def futures_agg_trade(encode: Encoder, id_prefix: bytes) -> Writer:
+    fields = spot_trade(_together, id_prefix)
+
     def write(event: FuturesAggTrade, received_at_us: int, frame: bytes) -> bytes:
-        return spot_trade(_with_extras(encode, event.normal_quantity, event.symbol_type), id_prefix)(event, received_at_us, frame)
+        return encode(*fields(event, received_at_us, frame), *_vendor_fields(event.normal_quantity, event.symbol_type))
 
     return write
 
 
 def futures_trade(encode: Encoder, id_prefix: bytes) -> Writer:
+    fields = spot_trade(_together, id_prefix)
+
     def write(event: FuturesTrade, received_at_us: int, frame: bytes) -> bytes:
-        return spot_trade(_with_extras(encode, event.execution, event.symbol_type), id_prefix)(event, received_at_us, frame)
+        return encode(*fields(event, received_at_us, frame), *_vendor_fields(event.execution, event.symbol_type))
 
     return write
 
 
-def _with_extras(encode: Encoder, text: str | UnsetType, symbol_type: int | UnsetType) -> Encoder:
-    extras = (None if text is UNSET else text.encode(), None if symbol_type is UNSET else b"%d" % symbol_type)
-    return lambda *fields: encode(*fields, *extras)
+def _together(*fields: Any) -> tuple[Any, ...]:
+    return fields
+
+
+def _vendor_fields(text: str | UnsetType, symbol_type: int | UnsetType) -> tuple[bytes | None, bytes | None]:
+    return None if text is UNSET else text.encode(), None if symbol_type is UNSET else b"%d" % symbol_type
 
 
 def no_trade(event: FuturesTrade) -> IgnoreReason | None:

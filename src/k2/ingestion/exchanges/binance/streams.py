@@ -16,7 +16,8 @@ from k2.ingestion.core.array_rows import ArrayRow
 from k2.ingestion.core.avro import frame_prefix
 from k2.ingestion.core.avro_fallback import best_encoder
 from k2.ingestion.core.avro_values import Schema
-from k2.ingestion.core.rows import ALL_SYMBOLS, Destination, RawRow, Row, StreamRow, Writer, frame_digest
+from k2.ingestion.core.identity import digest
+from k2.ingestion.core.rows import ALL_SYMBOLS, Destination, RawRow, Row, StreamRow, Writer
 from k2.ingestion.core.sequence import Sequence as Numbering
 from k2.ingestion.core.wire import WireDecoder
 from k2.ingestion.exchanges.binance.kinds import ASSET_CLASSES, StreamKind
@@ -75,7 +76,7 @@ def raw_output(topic: str, schema: Schema, schema_id: int, *, keyed: bool = True
         identity = _identity(subject, "raw")
 
         def write(_event: object, received_at_us: int, frame: bytes) -> bytes:
-            return encode(identity + frame_digest(frame).encode(), frame, received_at_us)
+            return encode(identity + digest(frame).encode(), frame, received_at_us)
 
         return write
 
