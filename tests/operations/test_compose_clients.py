@@ -110,12 +110,12 @@ def test_set_up_makes_what_the_client_uses(prefix: str) -> None:
     assert words[0] == "kafka-topics"
     assert {"--create", "--if-not-exists"} <= set(words)
     assert options["--bootstrap-server"] == settings.kafka.bootstrap
-    assert options["--topic"] == settings.topic
+    assert options["--topic"] == settings.topics[0].name
     assert options["--partitions"] == str(settings.kafka.partitions)
     assert options["--config"] == f"retention.ms={settings.kafka.retention_ms}"
     registration = command(services({"KAFKA_TOPIC_PREFIX": prefix})["schemas"])
     assert registration[:3] == ["k2", "schemas", "register"]
-    assert registration[registration.index("--topic") + 1] == settings.topic
+    assert registration[registration.index("--topic") + 1] == settings.topics[0].name
     assert registration[registration.index("--schema") + 1] == schemas_command.DEFAULT_SCHEMA
     assert environment_of(services()["schemas"])["SCHEMA_REGISTRY_URL"] == settings.registry.url
 
@@ -168,7 +168,7 @@ def test_demo_needs_no_internet_and_spoils_nothing() -> None:
     port = words[words.index("--port") + 1]
     assert demo.feed.ws_url == f"ws://exchange:{port}"
     assert demo.feed.rest_url == f"http://exchange:{port}"
-    assert demo.topic != settings_of(PLAIN).topic
+    assert demo.topics[0].name != settings_of(PLAIN).topics[0].name
     assert "binance.com" not in str(rest_url_of(demo.feed.ws_url))
 
 

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import asdict, replace
 
+from k2.ingestion.described import describe
 from k2.ingestion.options import BY_KEY
 from k2.ingestion.profiles import load_profile, profile_names
-from k2.ingestion.settings import Settings, describe, load_settings
+from k2.ingestion.settings import Settings, load_settings
 from unit.profile_files import ENVIRONMENTS, EVENTS_ENV, HEAD, faults_of, load, variables, written
 
 DAY_MS = 86_400_000

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from k2.ingestion.described import describe
 from k2.ingestion.option_values import Shard
 from k2.ingestion.options import OPTIONS, Option, SourceKind
-from k2.ingestion.settings import Settings, describe, load_settings
+from k2.ingestion.settings import Settings, load_settings
 
 HOME = {"HOME": "/home/someone"}
 TEN_OF_THE_RUNBOOK = {
@@ -167,7 +168,7 @@ def test_rest_address_belongs_to_the_websocket_address(argv: list[str], rest_url
 def test_topic_and_subject_follow_market_and_prefix(argv: list[str], topic: str) -> None:
     """The topic is the prefix with `.binance` behind it, and its subject that with `-value`."""
     settings = load(*argv)
-    assert (settings.topic, settings.subject) == (topic, f"{topic}-value")
+    assert (settings.topics[0].name, settings.topics[0].subject) == (topic, f"{topic}-value")
 
 
 @pytest.mark.parametrize(

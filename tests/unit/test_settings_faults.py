@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from k2.errors import EXIT_CONFIGURATION, ConfigurationError
-from k2.ingestion.settings import describe, load_settings
+from k2.ingestion.described import describe
+from k2.ingestion.settings import load_settings
 
 CANARY = "c4n4ry"
 

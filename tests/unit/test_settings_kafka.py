@@ -8,9 +8,10 @@ import pytest
 from confluent_kafka import Producer
 
 from k2.errors import ConfigurationError
+from k2.ingestion.described import describe
 from k2.ingestion.kafka_settings import OWNED, SAFE_ONLY, KafkaSettings
 from k2.ingestion.options import BY_KEY
-from k2.ingestion.settings import describe, load_settings
+from k2.ingestion.settings import load_settings
 
 LOGIN = ("--kafka-security-protocol", "SASL_SSL", "--kafka-sasl-mechanism", "SCRAM-SHA-512", "--kafka-sasl-username", "u")
 PASSWORD = {"K2_KAFKA_SASL_PASSWORD": "c4n4ry"}

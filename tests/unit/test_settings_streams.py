@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from k2.errors import ConfigurationError
+from k2.ingestion.described import describe
 from k2.ingestion.exchanges.binance.kinds import KINDS
 from k2.ingestion.exchanges.binance.names import kind_of_wish
-from k2.ingestion.settings import Settings, describe, load_settings
+from k2.ingestion.settings import Settings, load_settings
 from k2.ingestion.topic_plan import RAW
 from k2.ingestion.wishes import known_all_market_names, known_specs
 
@@ -124,7 +125,7 @@ def test_each_sort_of_record_has_a_topic(argv: list[str], topics: list[str]) -> 
     settings = load(*argv, "--partitions", "3", "--retention-ms", "-1")
     assert [plan.name for plan in settings.topics] == topics
     assert {(plan.partitions, plan.retention_ms) for plan in settings.topics} == {(3, -1)}
-    assert (settings.topic, settings.subject) == (topics[0], f"{topics[0]}-value")
+    assert (settings.topics[0].name, settings.topics[0].subject) == (topics[0], f"{topics[0]}-value")
 
 
 @pytest.mark.parametrize(

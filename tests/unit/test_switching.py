@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from k2.ingestion.settings import Settings, load_settings
-from k2.ingestion.switching import fixed_differences, with_live_values
+from k2.ingestion.switching import fixed_differences, live_differences, with_live_values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +39,16 @@ def settings(*words: str) -> Settings:
 def test_what_needs_a_restart_is_named(words: Sequence[str], differences: list[str]) -> None:
     """Symbols and streams whose topics are written already do not; everything else does, a new topic among it."""
     assert fixed_differences(settings(*RUNNING), settings(*words)) == differences
+
+
+@pytest.mark.parametrize(
+    ("symbols", "changed"),
+    [(["BTCUSDT"], []), (["ETHUSDT"], ["--symbols"]), (["BTCUSDT", "ALL:USDT"], ["--symbols"])],
+)
+def test_what_changes_at_once_is_named(symbols: list[str], changed: list[str]) -> None:
+    """All symbols of a quote asset are a change of the symbols like any other."""
+    wanted = settings("--symbols", *symbols, "--streams", "aggTrade", "kline_1m")
+    assert live_differences(settings(*RUNNING), wanted) == changed
 
 
 def test_what_can_be_had_is_taken_over() -> None:

@@ -100,7 +100,8 @@ def _add_common_options(parser: argparse.ArgumentParser) -> None:
 def run_list(arguments: Arguments) -> int:
     from k2.replay import listing  # noqa: PLC0415 - see k2.cli.main: what --help need not load
 
-    with _opened(arguments) as (settings, files, ledger):
+    settings = client_settings(arguments)
+    with _opened(settings, arguments.file) as (files, ledger):
         selection = _selection(arguments)
         entries = listing.entries(files, selection, ledger)
         if arguments.each:
@@ -118,7 +119,7 @@ def run_show(arguments: Arguments) -> int:
 
     arguments.id = [*arguments.id, *arguments.letters]
     limit, missing = _whole("--limit", arguments.limit), dict.fromkeys(arguments.id)
-    with _opened(arguments) as (_, files, ledger):
+    with _opened(client_settings(arguments), arguments.file) as (files, ledger):
         entries = listing.entries(files, _selection(arguments), ledger)
         for shown, entry in enumerate(entry for entry in entries if isinstance(entry, listing.Entry)):
             if shown == limit > 0:
@@ -134,7 +135,8 @@ def run_show(arguments: Arguments) -> int:
 
 
 def run_replay(arguments: Arguments) -> int:
-    with tool_logging(client_settings(arguments)), _opened(arguments, writable=arguments.publish) as (settings, files, ledger):
+    settings = client_settings(arguments)
+    with tool_logging(settings), _opened(settings, arguments.file, writable=arguments.publish) as (files, ledger):
         plan = _plan(arguments, files)
         replay_in = _publishing if arguments.publish else _trying
         with replay_in(plan, settings, ledger) as replay:
@@ -208,14 +210,13 @@ def _signals_noted() -> Iterator[_StopSignal]:
 
 
 @contextmanager
-def _opened(arguments: Arguments, *, writable: bool = False) -> Iterator[tuple[Settings, list[LetterFile], Ledger]]:
+def _opened(settings: Settings, names: list[str], *, writable: bool = False) -> Iterator[tuple[list[LetterFile], Ledger]]:
     from k2.replay.files import find_files  # noqa: PLC0415 - the same
     from k2.replay.ledger import Ledger  # noqa: PLC0415 - the same
 
-    settings = client_settings(arguments)
-    files = find_files(settings.dead_letter_dir, arguments.file)
+    files = find_files(settings.dead_letter_dir, names)
     with Ledger(settings.dead_letter_dir, writable=writable) as ledger:
-        yield settings, files, ledger
+        yield files, ledger
 
 
 def _plan(arguments: Arguments, files: list[LetterFile]) -> Plan:

@@ -21,6 +21,7 @@ from k2.ingestion.adapters.schema_files import load_schema, schema_names
 from k2.ingestion.core.schemas import Schema, lint
 from k2.ingestion.exchanges.binance.kinds import KINDS, RAW_SCHEMA, RAW_TOPIC
 from k2.ingestion.options import SourceKind
+from k2.ingestion.settings import Settings
 from k2.ingestion.topic_plan import sibling_topic
 from k2.ingestion.worked_out import MARKET_DEFAULTS
 
@@ -75,16 +76,17 @@ def run_check(arguments: Arguments) -> int:
     if arguments.schema is None and (arguments.topic or arguments.subject):
         raise ConfigurationError("--topic and --subject need --schema, which says what is to be checked there")
     schemas = [load_schema(name) for name in ([arguments.schema] if arguments.schema else schema_names())]
-    access = _access(arguments)
+    access = _access(client_settings(arguments))
     results = [_checked(schema, arguments, access) for schema in schemas]
     _print(arguments, [to_json(result) for result in results], [line for result in results for line in result.lines()])
     return EXIT_FAULTS if any(result.faults for result in results) else EXIT_OK
 
 
 def run_register(arguments: Arguments) -> int:
-    access = _required(_access(arguments))
+    settings = client_settings(arguments)
+    access = _required(_access(settings))
     try:
-        registered = [_registered(schema, subject, access) for subject, schema in _to_register(arguments)]
+        registered = [_registered(schema, subject, access) for subject, schema in _to_register(arguments, settings)]
     except IncompatibleSchemaError as error:
         print(f"k2 schemas: {error}", file=sys.stderr)
         return EXIT_FAULTS
@@ -99,14 +101,14 @@ def _is_planned(arguments: Arguments) -> bool:
     return bool(arguments.planned or flags.get("profile") or flags.get("feed.streams") or flags.get("feed.raw_streams"))
 
 
-def _to_register(arguments: Arguments) -> list[tuple[str, Schema]]:
+def _to_register(arguments: Arguments, settings: Settings) -> list[tuple[str, Schema]]:
     """Subjects, each with what is to be registered there."""
     if not _is_planned(arguments):
         schema = load_schema(arguments.schema or DEFAULT_SCHEMA)
         return [(_subject(arguments, schema), schema)]
     if arguments.schema or arguments.topic or arguments.subject:
         raise ConfigurationError("--schema, --topic and --subject name one schema; leave them out, or --profile and --streams")
-    plans = [plan for plan in client_settings(arguments).topics if plan.needs_schema]
+    plans = [plan for plan in settings.topics if plan.needs_schema]
     if not plans:
         raise ConfigurationError("--profile: none of its topics holds Avro, so there is no schema to register")
     return [(plan.subject, load_schema(plan.schema_name)) for plan in plans]
@@ -121,7 +123,7 @@ def _registered(schema: Schema, subject: str, access: RegistryAccess) -> dict[st
 
 def run_show(arguments: Arguments) -> int:
     schema = load_schema(arguments.schema or DEFAULT_SCHEMA)
-    access = _access(arguments)
+    access = _access(client_settings(arguments))
     held = _held(access, _subject(arguments, schema), schema) if access else None
     data = {"schema": schema.name, "fingerprint": schema.fingerprint, "definition": schema.parsed, "registry": held}
     _print(arguments, data, [schema.text.rstrip(), *([] if held is None else [_held_line(held)])])
@@ -181,9 +183,8 @@ def default_topic(schema_name: str) -> str | None:
     return None if kind is None else sibling_topic(_PREFIXES[kind.market], kind.topic)
 
 
-def _access(arguments: Arguments) -> RegistryAccess | None:
+def _access(settings: Settings) -> RegistryAccess | None:
     """The registry that the options or the environment name; None where neither does."""
-    settings = client_settings(arguments)
     if settings.sources["registry.url"].kind is SourceKind.DEFAULT:
         return None
     return access_from(settings.registry)

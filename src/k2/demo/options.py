@@ -157,7 +157,7 @@ def _confusing(options: DemoOptions) -> Iterator[str]:
     """Streams that the demo cannot keep books of."""
     if not options.live:
         kinds = frozenset(CATALOGUES[options.venue].kinds)
-        names = (stream.name if stream.is_all_market else stream.spec for stream in options.streams)
+        names = (stream.wish for stream in options.streams)
         silent = [name for name in dict.fromkeys(names) if name not in kinds]
         if silent:
             yield f"--streams: the simulated exchange has no {', '.join(silent)}; take others, or --live"

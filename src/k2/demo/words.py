@@ -27,7 +27,7 @@ def _what(options: DemoOptions) -> str:
     """Market and streams, or the profile where they are its own."""
     if options.settings.sources["feed.streams"].kind is SourceKind.PROFILE:
         return f"{options.market}, profile {options.settings.profile}"
-    names = (stream.name if stream.is_all_market else stream.spec for stream in options.streams)
+    names = (stream.wish for stream in options.streams)
     return f"{options.market} {shortened(' '.join(dict.fromkeys(names)), _LONGEST_STREAMS, ASCII)}"
 
 

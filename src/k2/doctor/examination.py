@@ -66,14 +66,14 @@ def _console() -> Console:
 
 def _described(settings: Settings) -> Finding:
     names = [plan.name for plan in settings.topics]
-    facts = {"topic": settings.topic, **({"topics": names} if len(names) > 1 else {})}
+    facts = {"topic": names[0], **({"topics": names} if len(names) > 1 else {})}
     topics = f"{len(names)} topics: {some(names)}" if len(names) > 1 else names[0]
     return ok(f"{_wished(settings.feed)} into {topics}", facts=facts)
 
 
 def _wished(feed: FeedSettings) -> str:
     """What is wished for: `3 symbols of spot aggTrade`."""
-    wishes = (*feed.streams, *feed.raw_streams)
+    wishes = feed.wishes
     streams = f"{feed.market} {some(wishes)}"
     if all(is_full_name(wish) for wish in wishes):
         return streams

@@ -20,7 +20,6 @@ from k2.ingestion.adapters.feed.port import ConnectFailedError, FrameSink, Hands
 from k2.ingestion.adapters.feed.transports import choose_transport
 from k2.ingestion.connecting import endpoints, tls_context
 from k2.ingestion.core.outcome import Reason
-from k2.ingestion.exchanges.binance.names import Stream
 from k2.ingestion.exchanges.binance.symbols import quote_asset
 from k2.ingestion.routing import Routing, outputs_for
 from k2.ingestion.settings import FeedSettings, Settings
@@ -76,15 +75,10 @@ async def check_streams(context: Context, _: Findings) -> Finding:
         return skipped("no stream belongs to this part of --shard")
     routing = Routing(settings, outputs_for(settings.topics, {plan.name: NO_SCHEMA_ID for plan in settings.topics}), quote_asset)
     routing.want(streams)
-    listener = Listener(routing.pipeline, [stream.name for stream in streams if is_quiet(stream)])
+    listener = Listener(routing.pipeline)
     endpoint_of = endpoints(_in_time(context), _transport(settings))
     heard = await listener.listen(endpoint_of, context.timeout_s, settings.feed.streams_per_connection)
     return judge_streams(heard, len(streams), context.timeout_s)
-
-
-def is_quiet(stream: Stream) -> bool:
-    """Whether its silence says nothing: its events are rare, or we do not know the stream and only capture it. Pure."""
-    return stream.kind is None or stream.kind.sparse
 
 
 def judge_streams(heard: Heard, streams: int, waited_s: float) -> Finding:

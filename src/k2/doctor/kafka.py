@@ -48,7 +48,7 @@ from k2.ingestion.exchanges.binance.kinds import RAW_TOPIC
 from k2.ingestion.exchanges.binance.streams import identity_prefix
 from k2.ingestion.routing import foreseen_streams
 from k2.ingestion.settings import Settings
-from k2.ingestion.topic_plan import RAW, TopicPlan, belongs, planned_specs
+from k2.ingestion.topic_plan import RAW, TopicPlan, foreign_among, planned_specs
 
 CLUSTER, TOPIC = "kafka cluster", "kafka topic"  # whose facts other checks build on
 
@@ -169,14 +169,15 @@ async def check_rights(context: Context, findings: Findings) -> Finding:
 async def check_content(context: Context, findings: Findings) -> Finding:
     """Whose records the topics hold at their ends."""
     settings = context.settings
+    foreseen = foreseen_streams(settings)
     market, read = settings.feed.market, partial(last_identities, logger=context.rdkafka, timeout_s=context.timeout_s)
 
     async def judged(plan: TopicPlan, _: Facts) -> Finding:
         if not plan.needs_schema:
             return skipped("JSON does not tell which stream it is of")
         tail = await asyncio.to_thread(read, settings.kafka.admin_config(), plan.name)
-        specs = planned_specs(foreseen_streams(settings), plan)
-        foreign = next((identity for identity in tail.identities if not belongs(identity, market, plan, specs)), None)
+        specs = planned_specs(foreseen, plan)
+        foreign = foreign_among(tail.identities, market, plan, specs)
         begins = [identity_prefix(market, spec).rstrip(".") for spec in ([RAW_TOPIC] if plan.layout == RAW else specs)]
         return judge_content(tail, foreign, some(begins), _wanted(settings, plan))
 

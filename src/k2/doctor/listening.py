@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 from msgspec import Struct, field
@@ -69,12 +69,12 @@ class Listener:
     """
     The feeds' sink and their observer in one. `done` is set when every stream was heard, or nothing more can be expected.
 
-    Args:
-        quiet: Streams that may well bring nothing while we listen.
+    Sparse streams may well bring nothing while we listen.
     """
 
-    def __init__(self, pipeline: Pipeline, quiet: Iterable[str] = ()) -> None:
-        rows, quiet = {row.stream: row for row in pipeline.rows}, dict.fromkeys(quiet)
+    def __init__(self, pipeline: Pipeline) -> None:
+        rows = {row.stream: row for row in pipeline.rows}
+        quiet = dict.fromkeys(name for name, row in rows.items() if row.sparse)
         self.heard = Heard({name: None for name in rows if name not in quiet}, quiet, dict.fromkeys(rows))
         self.done = asyncio.Event()
         self._process = pipeline.process

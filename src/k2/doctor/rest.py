@@ -11,12 +11,11 @@ from k2.doctor.findings import Finding, ok, skipped, some, warning, wrong
 from k2.doctor.troubles import Peer, refusal, trouble
 from k2.doctor.wanted import rest_client
 from k2.ingestion.adapters.rest import RestError
-from k2.ingestion.exchanges.binance.symbols import SymbolInfo, trading_in, unknown_symbols
+from k2.ingestion.exchanges.binance.symbols import TRADING, SymbolInfo, trading_in, unknown_symbols
 from k2.ingestion.routing import streams_for
 
 REST, STREAMS = "exchange rest", "exchange streams"  # whose facts the clock is judged by
 
-TRADING = "TRADING"
 SKEW_WORTH_A_WARNING_MS = 1_000
 SKEW_TOO_LARGE_MS = 600_000  # the pipeline takes no event from further in the future
 LIVELY_LAG_MS = 60_000  # events older than this are no sign of a wrong clock: somebody plays a recording

@@ -10,7 +10,7 @@ from msgspec import Struct
 from k2.doctor.findings import Finding, away, counted, ok, some, warning, wrong
 from k2.ingestion.adapters.kafka_inspection import Topic
 from k2.ingestion.adapters.topic_tail import TopicTail
-from k2.ingestion.adapters.topics import TopicSpec, create_command
+from k2.ingestion.adapters.topics import TopicSpec, alter_command, create_command
 
 FOREVER = "-1"
 FUTURE_TOLERANCE_MS = 600_000  # what the pipeline takes from clocks that run ahead
@@ -155,10 +155,8 @@ def judge_properties(properties: Mapping[str, str], replicas: int, wanted: Wante
         return ok(_keeps(properties.get("retention.ms", "")), facts=facts)
     text = "; ".join(f"{rule.name}={properties[rule.name]} {rule.cost}" for rule in broken)
     judged = wrong if any(rule.needed for rule in broken) else warning
-    changes = ",".join(f"{rule.name}={rule.remedy(wanted)}" for rule in broken)
-    words = ["kafka-configs", "--bootstrap-server", wanted.bootstrap, "--alter", "--entity-type", "topics"]
-    words += ["--entity-name", wanted.topic, "--add-config", changes]
-    return judged(text, "change it, or the option that asks for it", shlex.join(words), facts=facts)
+    command = alter_command(wanted.bootstrap, wanted.topic, {rule.name: rule.remedy(wanted) for rule in broken})
+    return judged(text, "change it, or the option that asks for it", command, facts=facts)
 
 
 def _keeps(retention_ms: str) -> str:

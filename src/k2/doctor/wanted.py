@@ -19,8 +19,7 @@ _ANY_SYMBOL = "any"  # the way to the exchange does not depend on it
 
 def one_of_each_address(feed: FeedSettings) -> list[str]:
     """For every address that is connected to the name of a stream that leads there. No symbol need be known for it."""
-    wishes = (*feed.streams, *feed.raw_streams)
-    names = [wish if is_full_name(wish) else stream_name(_ANY_SYMBOL, wish) for wish in wishes]
+    names = [wish if is_full_name(wish) else stream_name(_ANY_SYMBOL, wish) for wish in feed.wishes]
     found: dict[str, str] = {}
     for name in names:
         found.setdefault(stream_url(feed.ws_url, name), name)
@@ -46,10 +45,8 @@ async def wanted_streams(context: Context) -> tuple[Stream, ...]:
         return streams_for(settings, feed.symbols)
     listed = trading_in(feed.quote_assets, (await _known_symbols(context)).values())
     if not listed:
-        wanted = " ".join(f"ALL:{asset}" for asset in feed.quote_assets)
-        raise UnavailableError(f"nobody tells which symbols --symbols {wanted} means; check --rest-url")
-    symbols = dict.fromkeys((*feed.symbols, *listed))
-    return streams_for(settings, [symbol for symbol in symbols if feed.shard is None or feed.shard.holds(symbol)])
+        raise UnavailableError(f"nobody tells which symbols --symbols {feed.every_symbol_of} means; check --rest-url")
+    return streams_for(settings, feed.of_this_shard((*feed.symbols, *listed)))
 
 
 async def _known_symbols(context: Context) -> dict[str, SymbolInfo]:

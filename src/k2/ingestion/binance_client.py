@@ -18,8 +18,9 @@ from functools import partial
 from k2.errors import EXIT_FATAL, EXIT_OK, ConfigurationError, FatalError, K2Error
 from k2.ingestion.adapters.logs import configure_logging, get_logger, masked, register_secret
 from k2.ingestion.background import install_signals
+from k2.ingestion.described import describe
 from k2.ingestion.service import Service
-from k2.ingestion.settings import Settings, describe, load_settings
+from k2.ingestion.settings import Settings, load_settings
 from k2.threads import DaemonThreads
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,7 +15,7 @@ from msgspec import Struct
 
 from k2 import __version__
 from k2.errors import ConfigurationError
-from k2.ingestion.option_values import quoted
+from k2.ingestion.option_values import nearest, quoted
 from k2.ingestion.options import BY_FLAG, OPTIONS, Option, Source, SourceKind, file_variable
 
 PROGRAM = "binance_client"
@@ -28,9 +27,7 @@ EPILOG = (
 )
 
 # Flags that people reach for and that do not exist: a secret would show in the process list.
-SECRET_FLAGS = {
-    "--" + option.variable.removeprefix("K2_").lower().replace("_", "-"): option for option in OPTIONS if option.secret
-}
+SECRET_FLAGS = {f"--{option.in_profiles}": option for option in OPTIONS if option.secret}
 
 
 class Given(Struct, frozen=True):
@@ -189,5 +186,5 @@ def _unknown_flag(flag: str) -> str:
         return f"{flag} does not exist, as the process list would show it: set {option.variable} or {option.file_variable}"
     if flag in BY_FLAG:
         return f"{flag} is an option of the client, and has no meaning here"
-    close = get_close_matches(flag, BY_FLAG, n=1)
-    return f"there is no option {flag}" + (f"; did you mean {close[0]}?" if close else " (--help lists all options)")
+    meant = nearest(flag, BY_FLAG)
+    return f"there is no option {flag}" + (f"; {meant}" if meant else " (--help lists all options)")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from functools import partial
 
 from k2.errors import ConfigurationError
 from k2.ingestion.adapters.feed.feed import Endpoint
 from k2.ingestion.adapters.feed.policy import FeedPolicy, never_silent
 from k2.ingestion.adapters.feed.port import LinkOptions, Transport
 from k2.ingestion.adapters.logs import get_logger
+from k2.ingestion.adapters.rest import RestClient, RestOptions
 from k2.ingestion.exchanges.binance.urls import stream_url
 from k2.ingestion.settings import Settings
 
@@ -47,6 +49,19 @@ def feed_policy(settings: Settings, *, may_be_silent: Callable[[str], bool] = ne
         give_up_after=given.give_up_after,
         may_be_silent=may_be_silent,
     )
+
+
+def rest_opener(settings: Settings) -> Callable[[], RestClient] | None:
+    """
+    Opens the exchange's REST API, as often as it is called; None where REST is off. The authorities are read once, here.
+
+    Raises:
+        ConfigurationError: as `tls_context`.
+    """
+    feed = settings.feed
+    if feed.rest_url is None:
+        return None
+    return partial(RestClient, feed.rest_url, feed.market, RestOptions(tls=tls_context(settings), proxy=feed.proxy))
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from k2.ingestion.command_line import CommandLine, given_for_all
+from k2.ingestion.option_values import nearest
 from k2.ingestion.options import OPTIONS, Option
 
-BY_KEYWORD = {option.flag.removeprefix("--").replace("-", "_"): option for option in OPTIONS if option.flag}
-
-
-SECRETS = {option.variable.removeprefix("K2_").lower(): option for option in OPTIONS if option.secret}
+BY_KEYWORD = {option.in_profiles.replace("-", "_"): option for option in OPTIONS if option.flag}
+SECRETS = {option.in_profiles.replace("-", "_"): option for option in OPTIONS if option.secret}
 
 
 def read_keywords(keywords: Mapping[str, Any], environ: Mapping[str, str]) -> CommandLine:
@@ -36,5 +34,4 @@ def _text(option: Option, value: Any) -> str | list[str]:
 def _unknown(name: str) -> str:
     if name in SECRETS:
         return f"{name} is no keyword: passwords come from the environment, this one from {SECRETS[name].variable}"
-    close = get_close_matches(name, BY_KEYWORD, n=1)
-    return f"there is no option {name}" + (f"; did you mean {close[0]}?" if close else "")
+    return "; ".join(filter(None, (f"there is no option {name}", nearest(name, BY_KEYWORD))))

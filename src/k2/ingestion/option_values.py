@@ -11,6 +11,7 @@ import ipaddress
 import math
 import re
 from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -76,6 +77,12 @@ class Choice:
             if word.lower() == text.lower():
                 return word
         raise ValueError(f"{quoted(text)} is not one of {', '.join(self.words)}")
+
+
+def nearest(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """What may be meant by a word that is none of these."""
+    close = get_close_matches(word, list(known), n=1)
+    return f"did you mean {close[0]}?" if close else otherwise
 
 
 def quoted(text: str) -> str:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from msgspec import UNSET
 
 from k2.ingestion.exchanges.binance.layouts import LAYOUTS
-from k2.ingestion.exchanges.binance.names import Stream, is_full_name, spec_of, wanted_streams
-from k2.ingestion.option_values import in_quotes, quoted, topic_name
+from k2.ingestion.exchanges.binance.names import Stream, spec_of, wanted_streams
+from k2.ingestion.option_values import in_quotes, nearest, quoted, topic_name
 from k2.ingestion.options import BY_KEY, BY_PROFILE_NAME, OPTIONS, Option
 from k2.ingestion.profile_format import AVRO, RAW, ProfileFile, Topic, Variable, milliseconds
 from k2.ingestion.stream_values import ALL_OF
-from k2.ingestion.topic_plan import TopicPlan
+from k2.ingestion.topic_plan import matches, takes
 from k2.ingestion.wishes import known_all_market_names, known_specs, put_right
 
 PROFILE = "profile"
@@ -68,8 +67,7 @@ def _name_fault(name: str, *, secrets: bool) -> str:
 
 
 def _instead_of_option(name: str) -> str:
-    close = get_close_matches(name, BY_PROFILE_NAME, n=1)
-    return f"did you mean {close[0]}?" if close else "it is called as its flag, without the dashes (--help lists all)"
+    return nearest(name, BY_PROFILE_NAME, "it is called as its flag, without the dashes (--help lists all)")
 
 
 def _refusal(parse: Callable[[str], Any], text: str) -> Iterator[str]:
@@ -143,24 +141,19 @@ def _idle_topics(file: ProfileFile) -> Iterator[At]:
     for number, topic in enumerate(file.topics):
         path = f"topics[{number}].streams"
         for place, pattern in enumerate(topic.streams):
-            if not any(_takes(pattern, stream) for stream in streams or ()) and not _may_take(pattern, market):
+            if not any(takes((pattern,), stream) for stream in streams or ()) and not _may_take(pattern, market):
                 yield f"{path}[{place}]", f"{in_quotes(pattern)} takes no stream that there is on {market}"
-        if streams is not None and not any(_takes(pattern, stream) for pattern in topic.streams for stream in streams):
+        if streams is not None and not any(takes(topic.streams, stream) for stream in streams):
             yield path, f"take none of the profile's streams: {_listed(streams)}"
-
-
-def _takes(pattern: str, stream: Stream) -> bool:
-    return TopicPlan(name="", streams=(pattern,)).takes(stream)
 
 
 def _may_take(pattern: str, market: str) -> bool:
     """Whether a pattern takes anything that we decode, of whatever symbol."""
-    plan = TopicPlan(name="", streams=(spec_of(pattern) if is_full_name(pattern) else pattern,))
-    return any(plan.matches(spec) for spec in known_specs(market)) or plan.matches(*known_all_market_names(market))
+    return matches((spec_of(pattern),), (*known_specs(market), *known_all_market_names(market)))
 
 
 def _listed(streams: Iterable[Stream]) -> str:
-    names = dict.fromkeys(stream.name if stream.is_all_market else stream.spec for stream in streams)
+    names = dict.fromkeys(stream.wish for stream in streams)
     return ", ".join(names) or "there are none"
 
 
@@ -189,5 +182,4 @@ def _value(file: ProfileFile, key: str) -> Any:
 
 def _instead(word: str, known: Iterable[str]) -> str:
     names = list(known)
-    close = get_close_matches(word, names, n=1)
-    return f"did you mean {close[0]}?" if close else f"there are {', '.join(names) or 'none'}"
+    return nearest(word, names, f"there are {', '.join(names) or 'none'}")

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from difflib import get_close_matches
 from typing import Any, Generic, TypeVar
 
 import msgspec.inspect as types
 import yaml
 from msgspec import Struct
 
-from k2.ingestion.option_values import quoted
+from k2.ingestion.option_values import nearest, quoted
 
 NULL_TAG = "tag:yaml.org,2002:null"
 MOST_TYPES_TOLD = 12
@@ -173,8 +172,7 @@ class _Reader:
 
 
 def _instead(word: str, known: list[str]) -> str:
-    close = get_close_matches(word, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"there can be {', '.join(known)}"
+    return nearest(word, known, f"there can be {', '.join(known)}")
 
 
 def _listed(words: list[str]) -> str:

@@ -7,21 +7,20 @@ A profile stands between the client's own variables and the built-in defaults: i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
-import k2
 from k2.errors import ConfigurationError
 from k2.ingestion.command_line import Given, from_variables
-from k2.ingestion.option_values import milliseconds_as_seconds, quoted
+from k2.ingestion.option_values import milliseconds_as_seconds, nearest, quoted
 from k2.ingestion.options import BY_PROFILE_NAME, OPTIONS, Option, Source, SourceKind, file_variable
 from k2.ingestion.profile_check import profile_faults, text_of
 from k2.ingestion.profile_format import ProfileFile, Variable
 from k2.ingestion.profile_yaml import read_yaml
+from k2.shipped import shipped_directory
 
 SUFFIX = ".yaml"
 SUFFIXES = (SUFFIX, ".yml")
@@ -123,9 +122,7 @@ def _default(option: Option, profile: Profile) -> Given:
 
 def profile_directory() -> Path:
     """The directory that holds the profiles of this installation."""
-    package = Path(k2.__file__).resolve().parent
-    installed, checkout = package / DIRECTORY, package.parents[1] / DIRECTORY
-    return installed if installed.is_dir() else checkout
+    return shipped_directory(DIRECTORY)
 
 
 def profile_names() -> list[str]:
@@ -148,8 +145,7 @@ def load_profile(word: str) -> Profile:
 def _shipped(name: str) -> Profile:
     names = profile_names()
     if name not in names:
-        close = get_close_matches(name, names, n=1)
-        advice = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}."
+        advice = nearest(name, names, f"there are {', '.join(names)}.")
         raise ValueError(f"there is no profile {quoted(name)}; {advice} A file is named by its path, such as ./mine{SUFFIX}")
     return _parsed(name, f"{DIRECTORY}/{name}{SUFFIX}", (profile_directory() / f"{name}{SUFFIX}").read_bytes())
 

@@ -17,7 +17,7 @@ from msgspec import Struct
 from k2.ingestion.core.avro import FRAME_BYTES
 from k2.ingestion.core.letters import original_message
 from k2.ingestion.core.outcome import Record
-from k2.ingestion.exchanges.binance.kinds import RAW_TOPIC, kind_of
+from k2.ingestion.exchanges.binance.kinds import kind_of
 from k2.ingestion.exchanges.binance.layouts import LAYOUTS
 from k2.ingestion.topic_plan import RAW, TopicPlan
 
@@ -65,7 +65,7 @@ class RecordReader:
             return Told(fields["stream"], received_at_us, original_message(fields["payload"]))
         spec = fields["message_id"].split(".")[2]
         kind = kind_of(self._market, spec)
-        return Told(spec, received_at_us, kind.original(fields) if kind and spec != RAW_TOPIC else {})
+        return Told(spec, received_at_us, kind.original(fields) if kind else {})
 
 
 def _told_in_json(plan: TopicPlan, value: bytes) -> Told:

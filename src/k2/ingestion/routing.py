@@ -18,7 +18,7 @@ from k2.ingestion.exchanges.binance.names import Stream, is_full_name, wanted_st
 from k2.ingestion.exchanges.binance.streams import Output, RowBuilder, avro_output, raw_output
 from k2.ingestion.settings import Settings
 from k2.ingestion.topic_plan import AVRO, RAW, TRADES, TopicPlan, sharded
-from k2.ingestion.worked_out import PLACEHOLDER
+from k2.ingestion.worked_out import foreseen_symbols
 
 
 def streams_for(settings: Settings, symbols: Sequence[str]) -> tuple[Stream, ...]:
@@ -29,7 +29,7 @@ def streams_for(settings: Settings, symbols: Sequence[str]) -> tuple[Stream, ...
         symbols: Those of this instance's shard. Streams that are wished for by their full name are dealt out here.
     """
     feed = settings.feed
-    wishes = (*feed.streams, *feed.raw_streams)
+    wishes = feed.wishes
     of_symbols = wanted_streams(feed.market, [wish for wish in wishes if not is_full_name(wish)], symbols)
     by_name = wanted_streams(feed.market, [wish for wish in wishes if is_full_name(wish)], ())
     if feed.shard is not None:
@@ -38,9 +38,8 @@ def streams_for(settings: Settings, symbols: Sequence[str]) -> tuple[Stream, ...
 
 
 def foreseen_streams(settings: Settings) -> tuple[Stream, ...]:
-    """What is to be received as far as it is known before the start: one symbol stands for those that the exchange will tell."""
-    symbols = settings.feed.symbols
-    return streams_for(settings, (*symbols, PLACEHOLDER) if settings.feed.quote_assets or not symbols else symbols)
+    """What is to be received as far as it is known before the start."""
+    return streams_for(settings, foreseen_symbols(settings.feed.symbols, settings.feed.quote_assets))
 
 
 def outputs_for(plans: Iterable[TopicPlan], schema_ids: Mapping[str, int]) -> dict[str, Output]:

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,11 @@ from k2.ingestion.adapters.http import HttpServer, service_routes
 from k2.ingestion.adapters.journal import DailyJournal, JournalUnwritableError
 from k2.ingestion.adapters.kafka import KafkaSink
 from k2.ingestion.adapters.logs import get_logger, rdkafka_logger
-from k2.ingestion.adapters.rest import RestClient, RestOptions
+from k2.ingestion.adapters.rest import RestClient
 from k2.ingestion.adapters.state import StateDirectory
 from k2.ingestion.background import in_background
 from k2.ingestion.candle_repair import CandleRepair
-from k2.ingestion.connecting import endpoints, feed_policy, tls_context
+from k2.ingestion.connecting import endpoints, feed_policy, rest_opener
 from k2.ingestion.core.backpressure import Limits
 from k2.ingestion.core.health import SchemaSource, Status, evaluate, liveness, readiness
 from k2.ingestion.core.pipeline import Pipeline
@@ -211,21 +211,20 @@ class Service:
         return routing
 
     async def _learn_symbols(self, state: StateDirectory, settings: Settings) -> SymbolFacts:
-        if settings.feed.rest_url is None:
+        if self._open_rest is None:
             return await learn_symbols(settings, None, state)
-        async with self._open_rest(settings, settings.feed.rest_url) as rest:
+        async with self._open_rest() as rest:
             return await learn_symbols(settings, rest, state)
 
-    @staticmethod
-    def _open_rest(settings: Settings, url: str) -> RestClient:
-        return RestClient(url, settings.feed.market, RestOptions(tls=tls_context(settings), proxy=settings.feed.proxy))
+    @cached_property
+    def _open_rest(self) -> Callable[[], RestClient] | None:
+        return rest_opener(self._settings)  # once: where REST is and whom it trusts needs a restart to change
 
     def _repair_candles(self, beside: AsyncExitStack, engine: Engine, supervisor: Supervisor, routing: Routing) -> None:
         """Closed candles that were missed are asked of REST, where there is one."""
-        if self._settings.feed.rest_url is None:
+        if self._open_rest is None:
             return
-        rest = partial(self._open_rest, self._settings, self._settings.feed.rest_url)
-        repair = CandleRepair(rest, engine.on_history, routing.wants)
+        repair = CandleRepair(self._open_rest, engine.on_history, routing.wants)
         supervisor.repair_with(repair)
         in_background(beside, repair.run())
 

@@ -8,8 +8,7 @@ arguments, the profile, and the files of credentials that they name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import reduce
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,6 @@ from k2.ingestion.worked_out import (
 )
 
 PROFILE = "profile"
-MEASURES = ("seconds", "ms", "MiB", "messages")
 
 
 class FeedSettings(Struct, frozen=True):
@@ -70,6 +68,23 @@ class FeedSettings(Struct, frozen=True):
     idle_ping_after_s: float
     pong_timeout_s: float
     silence_timeout_s: float
+
+    @property
+    def wishes(self) -> tuple[str, ...]:
+        """All that is to be received."""
+        return (*self.streams, *self.raw_streams)
+
+    @property
+    def every_symbol_of(self) -> str:
+        """The quote assets whose symbols are all meant, as the option has them: `ALL:USDT`."""
+        return " ".join(f"{ALL_OF}{asset}" for asset in self.quote_assets)
+
+    def of_this_shard(self, symbols: Iterable[str]) -> tuple[str, ...]:
+        """Explicit symbols were picked with the settings; with `ALL:` only the exchange tells what is to be shared out."""
+        each = tuple(dict.fromkeys(symbols))
+        if self.shard is None or not self.quote_assets:
+            return each
+        return tuple(symbol for symbol in each if self.shard.holds(symbol))
 
 
 class RegistrySettings(Struct, frozen=True):
@@ -131,16 +146,6 @@ class Settings(Struct, frozen=True):
     sources: dict[str, Source]
     topic_sources: dict[str, Source]
 
-    @property
-    def topic(self) -> str:
-        """The name of the first topic."""
-        return self.topics[0].name
-
-    @property
-    def subject(self) -> str:
-        """The subject of the first topic."""
-        return self.topics[0].subject
-
     def secrets(self) -> tuple[str, ...]:
         """Every password, token and key in the clear, for the log to mask."""
         values = (self.registry.password, self.kafka.sasl_password, self.kafka.key_password, *self.kafka.properties.values())
@@ -201,44 +206,6 @@ def _profile(given: Given) -> tuple[Profile, Sequence[str]]:
         return BARE, (f"{BY_KEY[PROFILE].called(given.source)}: {error}",)
     except ConfigurationError as error:
         return BARE, error.faults
-
-
-def describe(settings: Settings) -> str:
-    """Every option with its value and its source, one a line, secrets masked; then the topics that follow from them."""
-    rows = [("option", "value", "source")]
-    for option in OPTIONS:
-        unit = f" {option.unit}" if option.unit in MEASURES else ""
-        rows.append((option.name, _shown(_value_of(settings, option)) + unit, str(settings.sources[option.key])))
-    for plan in settings.topics:
-        rows.append(("topic", plan.name, str(settings.topic_sources.get(plan.name, "worked out"))))
-        if plan.needs_schema:
-            rows.append(("subject", plan.subject, "worked out"))
-    widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    text = "\n".join(f"{name:{widths[0]}}  {value:{widths[1]}}  {source}" for name, value, source in rows)
-    return text.encode("utf-8", "backslashreplace").decode()  # a path may hold bytes that are no UTF-8
-
-
-def _value_of(settings: Settings, option: Option) -> Any:
-    value: Any = reduce(getattr, option.key.split("."), settings)
-    if option.key == "feed.symbols":
-        return (*(f"{ALL_OF}{asset}" for asset in settings.feed.quote_assets), *value)
-    return value
-
-
-def _shown(value: Any) -> str:
-    match value:
-        case None:
-            return "none"
-        case bool():
-            return "on" if value else "off"
-        case float():
-            return f"{value:g}"
-        case tuple():
-            return ",".join(value) or "none"
-        case dict():
-            return ", ".join(f"{name}={item}" for name, item in value.items()) or "none"
-        case _:
-            return str(value)
 
 
 def _with_properties(given: Mapping[str, Given]) -> tuple[dict[str, Given], list[str]]:

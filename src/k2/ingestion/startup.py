@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -34,7 +34,7 @@ from k2.ingestion.exchanges.binance.streams import identity_prefix
 from k2.ingestion.exchanges.binance.symbols import SymbolInfo, quote_asset, trading_in, unknown_symbols
 from k2.ingestion.routing import foreseen_streams
 from k2.ingestion.settings import Settings
-from k2.ingestion.topic_plan import TopicPlan, belongs, planned_specs
+from k2.ingestion.topic_plan import TopicPlan, foreign_among, planned_specs
 
 SYMBOLS_NAME, SYMBOLS_VERSION = "symbols", 1
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 5.0
@@ -86,11 +86,15 @@ async def prepare_topics(settings: Settings, rdkafka: logging.Logger, deadline: 
     """See to it that every topic exists, that we may write to it, and that it carries nothing that does not belong there."""
     timeout_s = deadline.bound_s(REQUEST_TIMEOUT_S)
     maker = TopicMaker(settings.kafka.admin_config(), logger=rdkafka, timeout_s=timeout_s)
+    foreseen = foreseen_streams(settings)
     for plan in settings.topics:
-        await wait_for("broker", partial(_prepare_topic, settings, plan, maker, rdkafka), deadline)
+        prepare = partial(_prepare_topic, settings, plan, planned_specs(foreseen, plan), maker, rdkafka)
+        await wait_for("broker", prepare, deadline)
 
 
-async def _prepare_topic(settings: Settings, plan: TopicPlan, maker: TopicMaker, rdkafka: logging.Logger) -> None:
+async def _prepare_topic(
+    settings: Settings, plan: TopicPlan, specs: Sequence[str], maker: TopicMaker, rdkafka: logging.Logger
+) -> None:
     spec = spec_of_topic(plan, settings.kafka.replication_factor)
     report = await asyncio.to_thread(maker.ensure, spec, create=settings.kafka.create_topic)
     if report.created:
@@ -99,7 +103,7 @@ async def _prepare_topic(settings: Settings, plan: TopicPlan, maker: TopicMaker,
         _log.warning("Topic differs from the settings", detail=warning)
     await _refuse_unwritable(settings, plan.name, maker)
     if not report.created:
-        await _refuse_foreign(settings, plan, rdkafka)
+        await _refuse_foreign(settings, plan, specs, rdkafka)
 
 
 def spec_of_topic(plan: TopicPlan, replication_factor: int) -> TopicSpec:
@@ -118,12 +122,12 @@ async def _refuse_unwritable(settings: Settings, name: str, maker: TopicMaker) -
         raise ConfigurationError(f"{who} may not write to topic {name}: give it the ACL Write on the topic")
 
 
-async def _refuse_foreign(settings: Settings, plan: TopicPlan, rdkafka: logging.Logger) -> None:
+async def _refuse_foreign(settings: Settings, plan: TopicPlan, specs: Sequence[str], rdkafka: logging.Logger) -> None:
     tail = await asyncio.to_thread(last_identities, settings.kafka.admin_config(), plan.name, logger=rdkafka)
     for warning in tail.warnings:
         _log.warning("The topic's last records could not be looked at", detail=warning)
-    market, specs = settings.feed.market, planned_specs(foreseen_streams(settings), plan)
-    foreign = next((identity for identity in tail.identities if not belongs(identity, market, plan, specs)), None)
+    market = settings.feed.market
+    foreign = foreign_among(tail.identities, market, plan, specs)
     if foreign is not None:
         wanted = identity_prefix(market, specs[0]).rstrip(".") if specs and plan.needs_schema else f"the layout {plan.layout}"
         raise ConfigurationError(
@@ -237,24 +241,15 @@ def _judged(settings: Settings, infos: dict[str, SymbolInfo], remembered: dict[s
         raise ConfigurationError(f"--symbols: nothing trades in {', '.join(feed.quote_assets)} on {feed.market}")
     if unknown:
         _log.error("The exchange does not know these symbols; the others stream", unknown=list(unknown))
-    return SymbolFacts(_of_this_shard(settings, known), tuple(unknown), remembered | infos)
+    return SymbolFacts(feed.of_this_shard(known), tuple(unknown), remembered | infos)
 
 
 def _offline(settings: Settings, remembered: dict[str, SymbolInfo], why: str) -> SymbolFacts:
     feed = settings.feed
     listed = trading_in(feed.quote_assets, remembered.values())
     if feed.quote_assets and not listed:
-        wanted = " ".join(f"ALL:{asset}" for asset in feed.quote_assets)
-        raise UnavailableError(f"--symbols {wanted} needs the exchange's list of symbols, and there is none: {why}")
-    return SymbolFacts(_of_this_shard(settings, [*feed.symbols, *listed]), (), remembered)
-
-
-def _of_this_shard(settings: Settings, symbols: Iterable[str]) -> tuple[str, ...]:
-    """Explicit symbols were picked with the settings; with `ALL:` only the exchange tells what is to be shared out."""
-    feed, each = settings.feed, tuple(dict.fromkeys(symbols))
-    if feed.shard is None or not feed.quote_assets:
-        return each
-    return tuple(symbol for symbol in each if feed.shard.holds(symbol))
+        raise UnavailableError(f"--symbols {feed.every_symbol_of} needs the exchange's list of symbols, and there is none: {why}")
+    return SymbolFacts(feed.of_this_shard([*feed.symbols, *listed]), (), remembered)
 
 
 def _remembered(state: StateDirectory, market: str) -> dict[str, SymbolInfo]:

@@ -8,17 +8,16 @@ differs in new settings needs a restart, and is said so.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from functools import reduce
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from msgspec.structs import replace
 
 from k2.errors import ConfigurationError, K2Error
 from k2.ingestion.adapters.feed.group import FeedGroup
 from k2.ingestion.adapters.logs import get_logger
-from k2.ingestion.options import BY_KEY, OPTIONS
+from k2.ingestion.described import value_of
+from k2.ingestion.options import BY_KEY, OPTIONS, Option
 from k2.ingestion.readings import Readings
 from k2.ingestion.routing import Routing, streams_for
 from k2.ingestion.settings import Settings
@@ -68,8 +67,7 @@ class Switch:
         async with self._one_at_a_time:
             for name in fixed_differences(self._started, wanted):
                 _log.warning("Changed in the settings, but needs a restart", option=name)
-            live = [BY_KEY[key].name for key in sorted(LIVE) if _value(wanted, key) != _value(self._settings, key)]
-            _log.info("Settings reloaded", changed=live)
+            _log.info("Settings reloaded", changed=live_differences(self._settings, wanted))
             await self._go_over(with_live_values(self._started, wanted))
 
     async def _read_anew(self) -> Settings | None:
@@ -137,10 +135,14 @@ class Switch:
         readings.refused_streams.intersection_update(self._routing.names)
 
 
+def live_differences(running: Settings, wanted: Settings) -> list[str]:
+    """Names of the options that differ and can change while the client runs."""
+    return _different([BY_KEY[key] for key in sorted(LIVE)], running, wanted)
+
+
 def fixed_differences(started: Settings, wanted: Settings) -> list[str]:
     """What differs and cannot change while the client runs: names of options, and topics that are new or made otherwise."""
-    fixed = [option for option in OPTIONS if option.key not in LIVE]
-    options = [option.name for option in fixed if _value(started, option.key) != _value(wanted, option.key)]
+    options = _different([option for option in OPTIONS if option.key not in LIVE], started, wanted)
     ours = {plan.name: plan for plan in started.topics}
     differing = [plan.name for plan in wanted.topics if plan.name not in ours or _bare(plan) != _bare(ours[plan.name])]
     return options + [f"topic {name}" for name in differing]
@@ -164,12 +166,12 @@ def with_live_values(started: Settings, wanted: Settings) -> Settings:
     return replace(started, feed=feed, topics=topics)
 
 
+def _different(options: Iterable[Option], one: Settings, other: Settings) -> list[str]:
+    return [option.name for option in options if value_of(one, option) != value_of(other, option)]
+
+
 def _bare(plan: TopicPlan) -> TopicPlan:
     return replace(plan, streams=())
-
-
-def _value(settings: Settings, key: str) -> Any:
-    return reduce(getattr, key.split("."), settings)
 
 
 def _some(names: Sequence[str]) -> list[str]:

@@ -54,11 +54,19 @@ class TopicPlan(Struct, frozen=True, kw_only=True):
         return self.layout in {AVRO, RAW}
 
     def takes(self, stream: Stream) -> bool:
-        # All-market streams go by their name alone: who asks for a symbol's tickers has not asked for everybody's.
-        return self.matches(stream.name) if stream.is_all_market else self.matches(stream.name, stream.spec)
+        return takes(self.streams, stream)
 
-    def matches(self, *texts: str) -> bool:
-        return any(fnmatchcase(text, pattern) for pattern in self.streams for text in texts)
+
+def takes(patterns: Iterable[str], stream: Stream) -> bool:
+    """Whether a stream goes where these patterns are."""
+    # All-market streams go by their name alone: who asks for a symbol's tickers has not asked for everybody's.
+    return matches(patterns, (stream.name, stream.wish))
+
+
+def matches(patterns: Iterable[str], texts: Iterable[str]) -> bool:
+    """Whether one of the patterns fits one of the texts."""
+    known = tuple(texts)
+    return any(fnmatchcase(text, pattern) for pattern in patterns for text in known)
 
 
 def sibling_topic(prefix: str, sort: str) -> str:
@@ -120,6 +128,11 @@ def belongs(identity: str, market: str, plan: TopicPlan, specs: Iterable[str]) -
     return kind is not None and kind.topic != TRADES and kind.topic in {other.topic for other in others if other}
 
 
+def foreign_among(identities: Iterable[str], market: str, plan: TopicPlan, specs: Sequence[str]) -> str | None:
+    """The first message_id that may not lie in a topic of the plan: see `belongs`."""
+    return next((identity for identity in identities if not belongs(identity, market, plan, specs)), None)
+
+
 def planned_specs(streams: Iterable[Stream], plan: TopicPlan) -> list[str]:
     """The specs of the streams that go into a topic."""
     return list(dict.fromkeys(stream.spec for stream in streams if plan.takes(stream)))
@@ -147,7 +160,7 @@ def _doubles_in(plan: TopicPlan, streams: Sequence[Stream]) -> list[str]:
     """Streams that tell of the same things: at another speed, of all symbols as well as of each, aggregated and one by one."""
     by_matter: dict[str, dict[str, Stream]] = {}
     for stream in streams:
-        by_matter.setdefault(_matter_of(stream), {})[_called(stream)] = stream
+        by_matter.setdefault(_matter_of(stream), {})[stream.wish] = stream
     return [
         f"topic {plan.name} would hold the same twice, from {' and from '.join(names)}: ask for one of them"
         for names in by_matter.values()
@@ -158,10 +171,6 @@ def _doubles_in(plan: TopicPlan, streams: Sequence[Stream]) -> list[str]:
 def _matter_of(stream: Stream) -> str:
     """What a stream tells of, whatever its speed: `depth@100ms` and `depth` of the same changes, aggTrade and trade of trades."""
     return "trades" if stream.spec in {"aggTrade", "trade"} else _SPEED.sub("", stream.spec)
-
-
-def _called(stream: Stream) -> str:
-    return stream.name if stream.is_all_market else stream.spec
 
 
 def sharded(streams: Sequence[Stream], shard: Shard) -> tuple[Stream, ...]:

@@ -132,7 +132,7 @@ def nameless_wishes(market: str, wishes: Iterable[str]) -> Iterator[str]:
 def untaken(streams: Iterable[Stream], plans: Sequence[TopicPlan]) -> list[str]:
     """The sorts of streams that no topic takes, so that their events would be lost."""
     homeless = (stream for stream in streams if not any(plan.takes(stream) for plan in plans))
-    return list(dict.fromkeys(stream.name if stream.is_all_market else stream.spec for stream in homeless))
+    return list(dict.fromkeys(stream.wish for stream in homeless))
 
 
 def unshown(streams: Iterable[Stream], plans: Sequence[TopicPlan]) -> Iterator[str]:

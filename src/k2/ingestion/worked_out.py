@@ -22,7 +22,7 @@ from k2.ingestion.options import BY_KEY, Source, SourceKind
 from k2.ingestion.profile_format import Topic, milliseconds
 from k2.ingestion.profiles import Profile
 from k2.ingestion.stream_values import ALL_OF
-from k2.ingestion.topic_plan import AVRO, RAW, TopicPlan, clashes, default_topics
+from k2.ingestion.topic_plan import AVRO, RAW, TopicPlan, clashes, default_topics, takes
 from k2.ingestion.wishes import nameless_wishes, put_right, unknown_wishes, unshown, untaken
 
 STREAMS, RAW_STREAMS, SYMBOLS = "feed.streams", "feed.raw_streams", "feed.symbols"
@@ -129,11 +129,14 @@ def _named(faults: Iterable[str], key: str, sources: Sources, profile: Profile) 
 
 
 def _streams(values: Mapping[str, Any], key: str) -> tuple[Stream, ...]:
-    """The streams of an option as far as they are known. One symbol stands for those that are not known before the start."""
-    symbols = values.get(SYMBOLS, ())
-    if values.get("feed.quote_assets") or not symbols:
-        symbols = (*symbols, PLACEHOLDER)
+    """The streams of an option as far as they are known."""
+    symbols = foreseen_symbols(values.get(SYMBOLS, ()), values.get("feed.quote_assets", ()))
     return wanted_streams(values["feed.market"], values[key], symbols)
+
+
+def foreseen_symbols(symbols: tuple[str, ...], quote_assets: Sequence[str]) -> tuple[str, ...]:
+    """The symbols before the start, with one that stands for those that only the exchange will tell."""
+    return (*symbols, PLACEHOLDER) if quote_assets or not symbols else symbols
 
 
 def _default_topics(values: Mapping[str, Any]) -> tuple[TopicPlan, ...]:
@@ -176,6 +179,7 @@ def _wrong_name(variable: str, text: str) -> Iterator[str]:
 
 def _plan(topic: Topic, name: str, values: Mapping[str, Any], streams: Sequence[Stream]) -> TopicPlan | None:
     """The topic as the client makes it; None where nothing goes into it."""
+    taken = [stream for stream in streams if takes(topic.streams, stream)]
     plan = TopicPlan(
         name=name,
         streams=tuple(topic.streams),
@@ -184,9 +188,8 @@ def _plan(topic: Topic, name: str, values: Mapping[str, Any], streams: Sequence[
         partitions=values["kafka.partitions"] if topic.partitions is UNSET else topic.partitions,
         retention_ms=values["kafka.retention_ms"] if topic.retention is UNSET else milliseconds(topic.retention),
         properties={} if topic.compression is UNSET else {"compression.type": topic.compression},
-        schema_name=_schema_name(topic, values["feed.market"], streams),
+        schema_name=_schema_name(topic, values["feed.market"], taken),
     )
-    taken = any(plan.takes(stream) for stream in streams)
     # Whether a symbol that is named in a pattern is among all of a quote asset's is not known yet.
     may_take = (
         values.get("feed.quote_assets") and any(map(is_full_name, topic.streams)) and (plan.schema_name or not plan.needs_schema)
@@ -194,11 +197,10 @@ def _plan(topic: Topic, name: str, values: Mapping[str, Any], streams: Sequence[
     return plan if taken or may_take else None
 
 
-def _schema_name(topic: Topic, market: str, streams: Sequence[Stream]) -> str:
+def _schema_name(topic: Topic, market: str, taken: Iterable[Stream]) -> str:
     if topic.layout != AVRO:
         return RAW_SCHEMA if topic.layout == RAW else ""
-    plan = TopicPlan(name=topic.name, streams=tuple(topic.streams))
-    kinds = [stream.kind for stream in streams if plan.takes(stream)]
+    kinds = [stream.kind for stream in taken]
     kinds += [kind_of_wish(market, pattern) for pattern in topic.streams]
     return next((kind.schema_name for kind in kinds if kind is not None), "")
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from k2.errors import ConfigurationError, UnavailableError
-from k2.ingestion.adapters.rest import RestClient, RestError, RestOptions
-from k2.ingestion.connecting import tls_context
+from k2.ingestion.adapters.rest import RestError
+from k2.ingestion.connecting import rest_opener
 from k2.ingestion.exchanges.binance.names import Stream
 from k2.ingestion.exchanges.binance.symbols import trading_in
 from k2.ingestion.routing import streams_for
@@ -26,7 +26,7 @@ async def wanted_streams(settings: Settings, request: Request) -> tuple[Stream, 
         UnavailableError: all symbols of a quote asset are wanted, and nobody tells which they are.
     """
     feed = settings.feed
-    wishes = tuple(put_right(feed.market, wish) for wish in request.wishes) or (*feed.streams, *feed.raw_streams)
+    wishes = tuple(put_right(feed.market, wish) for wish in request.wishes) or feed.wishes
     of_these = replace(settings, feed=replace(feed, streams=wishes, raw_streams=()))
     try:
         streams = streams_for(of_these, await _symbols(settings))
@@ -39,20 +39,19 @@ async def wanted_streams(settings: Settings, request: Request) -> tuple[Stream, 
 
 def rare_ones(streams: Iterable[Stream]) -> frozenset[str]:
     """The names of those whose silence is nothing unusual: they are rare, or unknown to us."""
-    return frozenset(stream.name for stream in streams if stream.kind is None or stream.kind.sparse)
+    return frozenset(stream.name for stream in streams if stream.is_sparse)
 
 
 async def _symbols(settings: Settings) -> tuple[str, ...]:
     feed = settings.feed
     if not feed.quote_assets:
         return feed.symbols
-    asked = " ".join(f"ALL:{asset}" for asset in feed.quote_assets)
-    if feed.rest_url is None:
+    open_rest, asked = rest_opener(settings), feed.every_symbol_of
+    if open_rest is None:
         raise UnavailableError(f"--symbols {asked} needs the exchange's list of symbols: set --rest-url")
     try:
-        async with RestClient(feed.rest_url, feed.market, RestOptions(tls=tls_context(settings), proxy=feed.proxy)) as rest:
+        async with open_rest() as rest:
             infos = await rest.exchange_info(())
     except RestError as error:
         raise UnavailableError(f"--symbols {asked} needs the exchange's list of symbols, and there is none: {error}") from error
-    symbols = dict.fromkeys([*feed.symbols, *trading_in(feed.quote_assets, infos.values())])
-    return tuple(symbol for symbol in symbols if feed.shard is None or feed.shard.holds(symbol))
+    return feed.of_this_shard([*feed.symbols, *trading_in(feed.quote_assets, infos.values())])

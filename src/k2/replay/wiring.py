@@ -17,10 +17,10 @@ from k2.ingestion.adapters.logs import rdkafka_logger
 from k2.ingestion.adapters.registry import SchemaRegistry
 from k2.ingestion.adapters.registry_access import SchemaNotRegisteredError, access_from, subject_of
 from k2.ingestion.adapters.registry_decoder import parsed_schema
-from k2.ingestion.adapters.rest import RestClient, RestError, RestOptions
+from k2.ingestion.adapters.rest import RestError
 from k2.ingestion.adapters.schema_files import load_schema
 from k2.ingestion.adapters.state import peek
-from k2.ingestion.connecting import tls_context
+from k2.ingestion.connecting import rest_opener
 from k2.ingestion.core.decoding import ParsedSchema, UndecodableError, decode_framed, schema_id_of
 from k2.ingestion.core.identity import message_identity
 from k2.ingestion.core.schemas import Schema
@@ -77,7 +77,7 @@ def wanted_by(settings: Settings) -> Wanted:
     feed = settings.feed
     return Wanted(
         market=feed.market,
-        wishes=frozenset((*feed.streams, *feed.raw_streams)),
+        wishes=frozenset(feed.wishes),
         symbols=frozenset(feed.symbols),
         plans=settings.topics,
         quote_assets=frozenset(feed.quote_assets),
@@ -158,15 +158,15 @@ class QuoteAssets:
         return self._known[market]
 
     def _asked(self, symbol: str) -> dict[str, SymbolInfo]:
-        feed = self._settings.feed
-        if feed.rest_url is None:
+        open_rest = rest_opener(self._settings)
+        if open_rest is None:
             return {}
 
-        async def ask(url: str) -> dict[str, SymbolInfo]:
-            async with RestClient(url, feed.market, RestOptions(tls=tls_context(self._settings), proxy=feed.proxy)) as rest:
+        async def ask() -> dict[str, SymbolInfo]:
+            async with open_rest() as rest:
                 return await rest.exchange_info([symbol])
 
         try:
-            return asyncio.run(ask(feed.rest_url))
+            return asyncio.run(ask())
         except RestError:
             return {}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 
 from msgspec import Struct
 
 from k2.ingestion.adapters.kafka_inspection import Topic
-from k2.ingestion.adapters.topics import TopicSpec, create_command
+from k2.ingestion.adapters.topics import TopicSpec, alter_command, create_command
 
 RETENTION, COMPRESSION = "retention.ms", "compression.type"
 PARTITIONS, COPIES = "partitions", "replication factor"
@@ -118,6 +117,4 @@ def _differences(spec: TopicSpec, topic: Topic, properties: Mapping[str, str], b
         yield Difference(COPIES, str(spec.replication_factor), str(replicas), advice, command)
     for name, wanted in spec.properties.items():
         if properties.get(name, wanted) != wanted:
-            words = ["kafka-configs", "--bootstrap-server", bootstrap, "--alter", "--entity-type", "topics"]
-            words += ["--entity-name", spec.name, "--add-config", f"{name}={wanted}"]
-            yield Difference(name, wanted, properties[name], command=shlex.join(words))
+            yield Difference(name, wanted, properties[name], command=alter_command(bootstrap, spec.name, {name: wanted}))

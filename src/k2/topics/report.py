@@ -34,8 +34,7 @@ def lines(verdicts: Sequence[Verdict]) -> list[str]:
 
 def document(verdicts: Sequence[Verdict], exit_code: int) -> dict[str, Any]:
     """The same as one object for programs."""
-    topics = [{**to_builtins(verdict), "differences": to_builtins(verdict.differences)} for verdict in verdicts]
-    return {"well": all(verdict.is_well for verdict in verdicts), "exit_code": exit_code, "topics": topics}
+    return {"well": all(verdict.is_well for verdict in verdicts), "exit_code": exit_code, "topics": to_builtins(verdicts)}
 
 
 def retention(milliseconds: int) -> str:

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from k2.doctor.checks import Context, Findings
-from k2.doctor.exchange import check_handshake, check_streams, is_quiet, judge_streams
+from k2.doctor.exchange import check_handshake, check_streams, judge_streams
 from k2.doctor.findings import Finding, Kind, Status, away, broken, ok, skipped, together, warning, wrong
 from k2.doctor.kafka import CLUSTER, TOPIC, check_content, check_properties, check_rights, check_topic
 from k2.doctor.listening import Heard, Listener
@@ -259,7 +259,7 @@ def test_the_silence_of_rare_events_says_nothing(heard: Heard, streams: int, sta
 )
 def test_streams_that_may_stay_silent(name: str, quiet: bool) -> None:
     """Those of rare events, and those that we know nothing of."""
-    assert is_quiet(stream_of("usdm", name)) is quiet
+    assert stream_of("usdm", name).is_sparse is quiet
 
 
 class TestAllSymbols:

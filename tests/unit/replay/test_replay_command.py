@@ -56,7 +56,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a dry run asks nobody")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    for name in ("Publisher", "ReplayTopics", "SchemaRegistry", "RestClient"):
+    for name in ("Publisher", "ReplayTopics", "SchemaRegistry", "rest_opener"):
         monkeypatch.setattr(wiring, name, refuse)
 
 

@@ -1,26 +1,20 @@
-"""
-Where the .avsc files lie, and how they are read.
-
-They are part of the installed package (`k2/schemas`); in a checkout they lie at the top, where people look for them.
-"""
+"""Where the .avsc files lie, and how they are read."""
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
 
-import k2
 from k2.errors import ConfigurationError
 from k2.ingestion.core.schemas import Schema, SchemaSyntaxError, parse_schema
+from k2.shipped import shipped_directory
 
 SUFFIX = ".avsc"
 
 
 def schema_directory() -> Path:
     """The directory that holds the schemas of this installation."""
-    package = Path(k2.__file__).resolve().parent
-    installed, checkout = package / "schemas", package.parents[1] / "schemas"
-    return installed if installed.is_dir() else checkout
+    return shipped_directory("schemas")
 
 
 def schema_names() -> list[str]:

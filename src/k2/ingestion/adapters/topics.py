@@ -85,6 +85,12 @@ def create_command(bootstrap: str, spec: TopicSpec) -> str:
     return shlex.join(words)
 
 
+def alter_command(bootstrap: str, topic: str, changes: Mapping[str, str]) -> str:
+    """The command with which an operator changes a topic's configuration."""
+    words = ["kafka-configs", "--bootstrap-server", bootstrap, "--alter", "--entity-type", "topics", "--entity-name", topic]
+    return shlex.join([*words, "--add-config", ",".join(f"{name}={value}" for name, value in changes.items())])
+
+
 class TopicMaker(Inspector):
     """An inspector that may also create topics. None that exists is changed."""
 

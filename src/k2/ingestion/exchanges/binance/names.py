@@ -30,6 +30,16 @@ class Stream(Struct, frozen=True):
     def is_all_market(self) -> bool:
         return self.name.startswith("!")
 
+    @property
+    def wish(self) -> str:
+        """What one asks for to have it: its spec, or its name where it is of all symbols."""
+        return self.name if self.is_all_market else self.spec
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether its silence says nothing: its events are rare, or we do not know the stream and only capture it."""
+        return self.kind is None or self.kind.sparse
+
 
 def stream_name(symbol: str, spec: str) -> str:
     """The exchange's name of a symbol's stream. Unicode symbols exist."""

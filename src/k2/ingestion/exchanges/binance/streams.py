@@ -127,8 +127,7 @@ class RowBuilder:
         decoding = [output for output in outputs if output.decodes]
         captures = [self._capture(stream, output) for output in outputs if not output.decodes]
         if kind is None or not decoding:
-            # Of a stream that we do not know it is not known either whether it should speak.
-            return RawRow(stream.name, stream.symbol, captures, sparse=kind is None or kind.sparse)
+            return RawRow(stream.name, stream.symbol, captures, sparse=stream.is_sparse)
         if self._updates and kind.updates is not None:
             kind = kind.updates
         if stream.is_all_market:
@@ -136,7 +135,7 @@ class RowBuilder:
         return self._stream_row(stream, kind, stream.symbol, decoding, captures)
 
     def _capture(self, stream: Stream, output: Output) -> Destination:
-        return self._destination(output, stream.name if stream.is_all_market else stream.spec, stream.symbol, None)
+        return self._destination(output, stream.wish, stream.symbol, None)
 
     def _array_row(
         self, stream: Stream, kind: StreamKind, outputs: Sequence[Output], captures: Sequence[Destination]
